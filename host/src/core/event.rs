@@ -1,0 +1,130 @@
+//! Events: as they are given, as they are stored, and as a batch goes to a plugin.
+
+use std::ops::Range;
+
+use lamphouse_contract::Subscription;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{EventId, Position, StreamVersion};
+
+/// An event to append. Its stream is named beside it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewEvent {
+    /// Given by the log (version 7) when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<EventId>,
+    /// For example `OrderPlaced`.
+    pub event_type: String,
+    /// Version of the event type's schema, from 1.
+    #[serde(default = "first_version")]
+    pub schema_version: u32,
+    /// JSON, kept as the text that was given.
+    pub data: Box<RawValue>,
+    /// A JSON object with `reason`.
+    pub metadata: Box<RawValue>,
+    /// RFC 3339; now when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+fn first_version() -> u32 {
+    1
+}
+
+/// An event of the log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoredEvent {
+    /// Place in the log.
+    pub position: Position,
+    /// Identity.
+    pub id: EventId,
+    /// The stream.
+    pub stream_id: String,
+    /// Fixed by the stream's first event.
+    pub stream_type: String,
+    /// Place in the stream, from 1.
+    pub stream_version: StreamVersion,
+    /// For example `OrderPlaced`.
+    pub event_type: String,
+    /// Version of the event type's schema.
+    pub schema_version: u32,
+    /// JSON text.
+    pub data: Box<RawValue>,
+    /// JSON object text.
+    pub metadata: Box<RawValue>,
+    /// When it happened.
+    pub occurred_at: chrono::DateTime<chrono::Utc>,
+    /// When it was stored; never goes back.
+    pub recorded_at: chrono::DateTime<chrono::Utc>,
+}
+
+/// Which events to read: any of these subscriptions; none at all means every event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// One match is enough.
+    pub any_of: Vec<Subscription>,
+}
+
+/// Events on their way to a plugin, in the packed form of `wit/PACKED.md`, in order.
+///
+/// A log reader writes them here straight from the database; any sub-range is itself a packed sequence, so that a
+/// batch is cut without copying.
+#[derive(Clone, Debug, Default)]
+pub struct EventBatch {
+    bytes: Vec<u8>,
+    /// Per event: its position, its id and where its bytes end.
+    events: Vec<(Position, EventId, usize)>,
+    /// Everything in the log up to here that matches the filter is in this batch or in an earlier one.
+    pub through: Position,
+    /// Id of the event at `through`, whether it matched or not.
+    pub through_id: Option<EventId>,
+}
+
+impl EventBatch {
+    /// Adds one event; `encode` writes its packed form.
+    pub fn push(&mut self, position: Position, id: EventId, encode: impl FnOnce(&mut Vec<u8>)) {
+        encode(&mut self.bytes);
+        self.events.push((position, id, self.bytes.len()));
+    }
+
+    /// How many events.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Bytes of all of them.
+    pub fn bytes_len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The packed sequence of some of them.
+    pub fn packed(&self, range: Range<usize>) -> &[u8] {
+        let end_of = |index: usize| if index == 0 { 0 } else { self.events[index - 1].2 };
+        &self.bytes[end_of(range.start)..end_of(range.end)]
+    }
+
+    /// Position of one of them.
+    pub fn position(&self, index: usize) -> Position {
+        self.events[index].0
+    }
+
+    /// Id of one of them.
+    pub fn id(&self, index: usize) -> EventId {
+        self.events[index].1
+    }
+
+    /// Empties it, keeping the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.events.clear();
+        self.through = Position::START;
+        self.through_id = None;
+    }
+}

@@ -1,0 +1,114 @@
+//! Every limit by name, with why you would raise it and why lower it. Units are in the names.
+
+use serde::{Deserialize, Serialize};
+
+/// What one call of a plugin may use. A limit never skips an event: the batch rolls back and the message names the knob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginLimits {
+    /// Linear memory and tables of one instance. Raise it for large runtimes; lower it to run many plugins.
+    pub memory_bytes_max: u64,
+    /// Time of one call. Raise it for slow languages; lower it to notice a spinning plugin sooner.
+    pub call_ms_max: u64,
+    /// Stack of the guest. Raise it for deep recursion over data.
+    pub stack_bytes_max: u64,
+    /// Changes that one call may make. Raise it for events that touch very many rows.
+    pub changes_per_call_max: u64,
+    /// Bytes of one change or row. Raise it for large texts in rows; lower it to keep the row cache useful.
+    pub bytes_per_change_max: u64,
+    /// Log lines kept per call; later ones are counted only.
+    pub log_lines_per_call_max: u64,
+    /// Bytes kept of one log line.
+    pub log_line_bytes_max: u64,
+}
+
+impl Default for PluginLimits {
+    fn default() -> Self {
+        Self {
+            memory_bytes_max: 256 << 20,
+            call_ms_max: 5_000,
+            stack_bytes_max: 1 << 20,
+            changes_per_call_max: 100_000,
+            bytes_per_change_max: 1 << 20,
+            log_lines_per_call_max: 100,
+            log_line_bytes_max: 2_000,
+        }
+    }
+}
+
+/// How a projection moves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipelineLimits {
+    /// Events of one plugin call. More than 1,000 gains nothing; lower it for plugins whose calls are slow.
+    pub batch_events_max: u64,
+    /// Bytes of one plugin call's events.
+    pub batch_bytes_max: u64,
+    /// Events of one table transaction while behind the head. Raise it for rebuild speed; lower it for short
+    /// transactions.
+    pub flush_events_max: u64,
+    /// Batches that may wait between two threads of a pipeline. Raise it for jittery disks; lower it to save memory.
+    pub queue_batches_max: u64,
+    /// Bytes of rows that one generation keeps in memory. Raise it until the hot rows fit; a table that fits whole is
+    /// never read while it is built.
+    pub cache_bytes_max: u64,
+    /// Longest table transaction of a rebuild beside live projections, in milliseconds. Raise it for rebuild speed;
+    /// lower it for live latency.
+    pub rebuild_transaction_ms_max: u64,
+    /// Share of the time that a rebuild may use, in percent: 100 is as fast as the machine allows.
+    pub rebuild_share_percent: u64,
+}
+
+impl Default for PipelineLimits {
+    fn default() -> Self {
+        Self {
+            batch_events_max: 1_000,
+            batch_bytes_max: 4 << 20,
+            flush_events_max: 100_000,
+            queue_batches_max: 8,
+            cache_bytes_max: 256 << 20,
+            rebuild_transaction_ms_max: 20,
+            rebuild_share_percent: 100,
+        }
+    }
+}
+
+/// What an append may be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppendLimits {
+    /// Whether `metadata.reason` must be there.
+    pub reason_required: bool,
+    /// Shortest reason, in characters.
+    pub reason_chars_min: u64,
+    /// Longest reason, in characters.
+    pub reason_chars_max: u64,
+    /// Data and metadata of one event. Raise it for documents; lower it to keep projections quick.
+    pub event_bytes_max: u64,
+    /// Events of one append. A larger one holds the log's counter for longer.
+    pub events_per_append_max: u64,
+    /// Nesting of JSON.
+    pub json_depth_max: u64,
+    /// Bytes of a stream id.
+    pub stream_id_bytes_max: u64,
+    /// Bytes of a stream type or event type.
+    pub type_bytes_max: u64,
+    /// Bytes of an idempotency key.
+    pub idempotency_key_bytes_max: u64,
+    /// Appends gathered into one transaction. Raise it for many writers; lower it for latency under load.
+    pub group_appends_max: u64,
+}
+
+impl Default for AppendLimits {
+    fn default() -> Self {
+        Self {
+            reason_required: true,
+            reason_chars_min: 10,
+            reason_chars_max: 500,
+            event_bytes_max: 1 << 20,
+            events_per_append_max: 10_000,
+            json_depth_max: 128,
+            stream_id_bytes_max: 512,
+            type_bytes_max: 256,
+            idempotency_key_bytes_max: 256,
+            group_appends_max: 256,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The control plane: what should run, and making it so.
+
+pub mod operator;

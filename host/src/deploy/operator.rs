@@ -1,0 +1,203 @@
+//! What a person may ask of a host, and what the host says of itself. The CLI speaks to this trait, whether the host
+//! is in its own process or behind the admin surface; the JSON of these types is what `--json` prints.
+
+use serde::{Deserialize, Serialize};
+
+use crate::plugin::LogLine;
+
+/// The state of everything, as one document.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// Whether a host is running, and where.
+    pub host: HostInfo,
+    /// The event log.
+    pub log: LogStatus,
+    /// Each projection.
+    pub projections: Vec<ProjectionStatus>,
+    /// Each file of the plugin folder.
+    pub files: Vec<FileStatus>,
+    /// What is wrong with the host as a whole: a folder that is missing, a database that is away.
+    pub problems: Vec<String>,
+}
+
+/// The running host.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct HostInfo {
+    /// Whether a host owns the tables.
+    pub running: bool,
+    /// Host version.
+    pub version: String,
+    /// Process id of the running host.
+    pub pid: Option<u32>,
+    /// Where it listens.
+    pub address: Option<String>,
+    /// `owner`, `standby` or `none`.
+    pub role: String,
+}
+
+/// The event log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// `sqlite` or `postgres`.
+    pub database: String,
+    /// The log's identity.
+    pub id: String,
+    /// Position of the last event; 0 when empty.
+    pub head: u64,
+}
+
+/// One projection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProjectionStatus {
+    /// The plugin's name.
+    pub name: String,
+    /// In one word: `live`, `building`, `paused`, `faulted`, `retrying`, `diverged`, `removed`, `waiting`.
+    pub state: String,
+    /// Whether nothing is wrong: neither a fault, nor a call that outruns its deadline, nor a database that is away.
+    pub healthy: bool,
+    /// One sentence for a person: what it does, or why it does not.
+    pub message: String,
+    /// The reason given with `pause`; empty text when none was.
+    pub paused: Option<String>,
+    /// After a rollback: `held at 1.0.0 (digest …)`.
+    pub held: Option<String>,
+    /// The public generation.
+    pub live: Option<GenerationStatus>,
+    /// The other generations, newest first.
+    pub others: Vec<GenerationStatus>,
+}
+
+/// One generation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GenerationStatus {
+    /// Its number: 7 for `g7`.
+    pub generation: i64,
+    /// The projector's version.
+    pub version: String,
+    /// Digest of the plugin file.
+    pub digest: String,
+    /// `building`, `ready`, `live`, `retired`, `failed`.
+    pub state: String,
+    /// Position of the last event whose effects are in the tables.
+    pub checkpoint: u64,
+    /// Head minus checkpoint.
+    pub lag_events: u64,
+    /// How long the oldest event that is not in the tables has been waiting, in milliseconds.
+    pub lag_ms: u64,
+    /// Events a second over the last seconds; None while nothing moves.
+    pub events_per_second: Option<f64>,
+    /// Time left to the head, in milliseconds.
+    pub time_left_ms: Option<u64>,
+    /// What it is doing: `following`, `rebuilding`, `in a plugin call for 6.2 s`, `retrying in 3 s`, `stopped`.
+    pub activity: String,
+    /// Whether the in-memory row cache holds the tables whole.
+    pub cache_is_whole: bool,
+    /// Bytes of the row cache.
+    pub cache_bytes: u64,
+    /// The public names of its tables.
+    pub tables: Vec<String>,
+    /// Why it stopped.
+    pub fault: Option<FaultReport>,
+    /// The guest's last log lines.
+    pub log: Vec<LogLine>,
+}
+
+/// Why a generation stopped or is retrying.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FaultReport {
+    /// `retryable`, `fault`, `time_limit`, `bug` or `diverged`.
+    pub class: String,
+    /// What failed, on what, why, and what to do.
+    pub message: String,
+    /// Position of the event.
+    pub position: Option<u64>,
+    /// Id of the event.
+    pub event_id: Option<String>,
+    /// The guest's backtrace.
+    pub trace: String,
+    /// The guest's log lines of the failing call.
+    pub log: Vec<LogLine>,
+    /// Microseconds since 1970.
+    pub at: i64,
+    /// How many times it was tried.
+    pub attempts: u64,
+}
+
+/// One file of the plugin folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileStatus {
+    /// Name in the folder.
+    pub file: String,
+    /// `deployed`, `refused`, `held` or `settling`.
+    pub state: String,
+    /// The plugin that it holds, once known.
+    pub plugin: Option<String>,
+    /// Its version, once known.
+    pub version: Option<String>,
+    /// Its digest, once known.
+    pub digest: Option<String>,
+    /// Why it is not deployed, and what to do; empty when it is.
+    pub message: String,
+}
+
+/// What can be asked of one projection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case")]
+pub enum Verb {
+    /// A new generation by the same code, from event one, switched to when it has caught up.
+    Rebuild,
+    /// Stop applying events; the tables stay readable.
+    Pause {
+        /// Why.
+        #[serde(default)]
+        reason: String,
+    },
+    /// Go on after a pause or a fault.
+    Resume,
+    /// Switch to the generation that is building or ready, as soon as it is level.
+    Cutover {
+        /// Allow columns and tables to go or change type.
+        #[serde(default)]
+        breaking: bool,
+    },
+    /// Bring the last retired generation level and switch back to it; holds it against the present digest.
+    Rollback {
+        /// Allow user views on what goes to be reported and the switch to be refused, else as `cutover --breaking`.
+        #[serde(default)]
+        breaking: bool,
+    },
+}
+
+/// The answer to a verb.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// One sentence for a person.
+    pub message: String,
+    /// Whether it is done; else it goes on, and `status` shows it.
+    pub done: bool,
+    /// The generation that is concerned: the new one of a rebuild, the target of a cutover or rollback.
+    pub generation: Option<i64>,
+}
+
+/// Why a host did not do as asked.
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
+pub enum OperateError {
+    /// There is no such projection.
+    #[error("{0}")]
+    NotFound(String),
+    /// It cannot be done now; says why and what to do.
+    #[error("{0}")]
+    Refused(String),
+    /// The host could not be reached or its database is away.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// A host that can be asked.
+pub trait Operator: Send + Sync {
+    /// The state of everything.
+    fn status(&self) -> Result<HostStatus, OperateError>;
+
+    /// Asks one projection to do something. Returns at once; long work goes on behind it.
+    fn operate(&self, projection: &str, verb: Verb) -> Result<Outcome, OperateError>;
+}

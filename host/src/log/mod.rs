@@ -1,0 +1,270 @@
+//! The event log: append-only, gapless, in commit order.
+//!
+//! [`EventLog`] is what the rest of the host knows; [`open`] gives the SQLite or the PostgreSQL one. Both pass the one
+//! conformance suite.
+//!
+//! *Invariant:* positions come from one counter row, so `position > checkpoint` never misses an event. There is no
+//! sequence anywhere. Events are never changed or deleted; the database itself refuses.
+//!
+//! Calls block; async callers use a blocking thread.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::signal::Signal;
+use crate::core::{
+    Class, EventBatch, EventFilter, EventId, LogId, NewEvent, Position, StoredEvent, StreamVersion,
+};
+
+/// What a stream must be at, for an append to go in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExpectedVersion {
+    /// Anything.
+    #[default]
+    Any,
+    /// The stream must not exist.
+    NoStream,
+    /// The stream's last version must be this one.
+    Exact(StreamVersion),
+}
+
+impl Serialize for ExpectedVersion {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Any => serializer.serialize_str("any"),
+            Self::NoStream => serializer.serialize_str("no-stream"),
+            Self::Exact(version) => version.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ExpectedVersion {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Number(u64),
+            Word(String),
+        }
+        match Form::deserialize(deserializer) {
+            Ok(Form::Number(version)) => Ok(Self::Exact(StreamVersion(version))),
+            Ok(Form::Word(word)) if word == "any" => Ok(Self::Any),
+            Ok(Form::Word(word)) if word == "no-stream" => Ok(Self::NoStream),
+            _ => Err(serde::de::Error::custom(
+                "expected_version is \"any\", \"no-stream\" or a version number",
+            )),
+        }
+    }
+}
+
+/// Events for one stream.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamAppend {
+    /// The stream.
+    pub stream_id: String,
+    /// Its type; must be that of the stream's first event.
+    pub stream_type: String,
+    /// `"any"`, `"no-stream"` or a number.
+    #[serde(default)]
+    pub expected_version: ExpectedVersion,
+    /// At least one.
+    pub events: Vec<NewEvent>,
+}
+
+/// One all-or-nothing append.
+#[derive(Clone, Debug)]
+pub struct AppendRequest {
+    /// One or more streams, each at most once.
+    pub streams: Vec<StreamAppend>,
+    /// Makes a repeated append return the first result.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+/// A key is known within its scope: who appends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey {
+    /// Who appends, for example `cli`.
+    pub scope: String,
+    /// The key.
+    pub key: String,
+}
+
+/// What an append did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Appended {
+    /// Position of the last event.
+    pub position: Position,
+    /// Each stream and its version now.
+    pub streams: Vec<AppendedStream>,
+    /// Whether this is the answer of an earlier append under the same idempotency key.
+    #[serde(default)]
+    pub repeated: bool,
+}
+
+/// One stream of an append's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppendedStream {
+    /// The stream.
+    pub stream_id: String,
+    /// Its version now.
+    pub version: StreamVersion,
+}
+
+/// Why the log could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Expected versions do not hold: nothing was appended.
+    #[error(
+        "stream '{stream_id}' is at version {actual}, not at {expected}: nothing was appended; read the stream and decide again"
+    )]
+    Conflict {
+        /// Which stream.
+        stream_id: String,
+        /// What the caller expected, in words: `no stream` or a number.
+        expected: String,
+        /// What is there; 0 is no stream.
+        actual: StreamVersion,
+    },
+    /// The same idempotency key came with another request.
+    #[error(
+        "idempotency key '{key}' was used before for a different append: nothing was appended; use a new key for a new append"
+    )]
+    KeyReused {
+        /// The key.
+        key: String,
+    },
+    /// The request breaks a rule; the text says which, and where.
+    #[error("{0}")]
+    Invalid(String),
+    /// The database cannot be reached, is busy or full; try again.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The database holds what it should not, or we have a bug.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl LogError {
+    /// What to do about it.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Unavailable(_) => Class::Retryable,
+            Self::Conflict { .. } | Self::KeyReused { .. } | Self::Invalid(_) => Class::Fault,
+            Self::Internal(_) => Class::Bug,
+        }
+    }
+}
+
+/// The last event of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// 0 for an empty log.
+    pub position: Position,
+    /// None for an empty log.
+    pub event_id: Option<EventId>,
+    /// When it was recorded, in microseconds since 1970; 0 for an empty log.
+    pub recorded_at: i64,
+}
+
+/// Which events to list.
+#[derive(Clone, Debug, Default)]
+pub struct EventQuery {
+    /// Only this stream.
+    pub stream_id: Option<String>,
+    /// Only this stream type.
+    pub stream_type: Option<String>,
+    /// Only these event types; empty is all.
+    pub event_types: Vec<String>,
+    /// Only events after this position (before it, when backward).
+    pub after: Option<Position>,
+    /// Only events recorded at or after this time (microseconds since 1970).
+    pub recorded_from: Option<i64>,
+    /// Only events recorded before this time (microseconds since 1970).
+    pub recorded_before: Option<i64>,
+    /// Newest first.
+    pub backward: bool,
+    /// At most so many.
+    pub limit: u64,
+}
+
+/// Where an import stands: how much of one input is in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportCursor {
+    /// Digest of the input's first `bytes` uncompressed bytes, in hexadecimal.
+    pub digest: String,
+    /// Uncompressed bytes that are in the log.
+    pub bytes: u64,
+    /// Lines that are in the log.
+    pub lines: u64,
+}
+
+/// An append-only event log.
+pub trait EventLog: Send + Sync + 'static {
+    /// Identity of this log.
+    fn id(&self) -> LogId;
+
+    /// The last event.
+    fn head(&self) -> Result<Head, LogError>;
+
+    /// Appends, all or nothing. Concurrent calls are gathered into one transaction. Durable on return.
+    fn append(&self, request: AppendRequest) -> Result<Appended, LogError>;
+
+    /// Appends the events of an import, in order, to any streams, and saves the cursor in the same transaction.
+    /// `previous` is the cursor that this one continues; it is replaced.
+    fn import(
+        &self,
+        events: Vec<ImportEvent>,
+        previous: Option<&ImportCursor>,
+        cursor: &ImportCursor,
+    ) -> Result<Position, LogError>;
+
+    /// The cursors saved by imports, longest first.
+    fn import_cursors(&self) -> Result<Vec<ImportCursor>, LogError>;
+
+    /// The event at a position.
+    fn event(&self, position: Position) -> Result<Option<StoredEvent>, LogError>;
+
+    /// The event with an id.
+    fn event_by_id(&self, id: EventId) -> Result<Option<StoredEvent>, LogError>;
+
+    /// Events for a person or an export, a page at a time.
+    fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, LogError>;
+
+    /// A reader for a projection, on a connection of its own.
+    fn reader(&self, filter: EventFilter) -> Result<Box<dyn LogReader>, LogError>;
+
+    /// Bumped whenever the head may have moved, whichever process moved it (in this process: right after the commit).
+    fn signal(&self) -> Arc<Signal>;
+}
+
+/// Reads a log in order for one consumer.
+pub trait LogReader: Send {
+    /// Adds matching events after `after`, up to `until` inclusive, to the (cleared) batch: at most `events_max`
+    /// events, and no further event once `bytes_max` bytes are there. Sets `through` and `through_id`: `until` when
+    /// nothing more matches up to it, else the last event added.
+    fn read(
+        &mut self,
+        after: Position,
+        until: Head,
+        events_max: usize,
+        bytes_max: usize,
+        batch: &mut EventBatch,
+    ) -> Result<(), LogError>;
+}
+
+/// One line of an import.
+#[derive(Clone, Debug)]
+pub struct ImportEvent {
+    /// Line number in the input, from 1, for messages.
+    pub line: u64,
+    /// The stream.
+    pub stream_id: String,
+    /// Its type.
+    pub stream_type: String,
+    /// Optional: the line is left out when this key was used before in the scope `import`.
+    pub idempotency_key: Option<String>,
+    /// The event.
+    pub event: NewEvent,
+}

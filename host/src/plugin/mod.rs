@@ -1,0 +1,88 @@
+//! The sandbox: compiles a plugin file, says what it is, and calls it.
+//!
+//! *Invariants:* a fresh instance per call, so nothing outlives a batch; deny all (`lamphouse:plugin` and a
+//! deterministic WASI that grants nothing); every limit has a name and a knob; nothing that comes out of a guest is
+//! believed before `convert` checked it. Knows neither logs nor tables: rows are reached through [`GuestTables`].
+
+use std::sync::Arc;
+
+use lamphouse_contract::{Change, Key, Row, Value};
+
+use crate::core::{Class, EventBatch};
+
+/// The rows that a call may read and change; the row cache's batch stands behind it.
+pub trait GuestTables: Send + 'static {
+    /// Rows by key; a key that is in no row gives None. Sees all earlier changes of this call.
+    fn get_many(&mut self, table: u32, keys: Vec<Key>) -> Result<Vec<Option<Arc<Row>>>, TablesError>;
+
+    /// Rows whose first columns of declared index `index` equal `prefix`, in key order, after `after`.
+    fn find(
+        &mut self,
+        table: u32,
+        index: u32,
+        prefix: Vec<Value>,
+        after: Option<Key>,
+        limit: u32,
+    ) -> Result<Vec<Arc<Row>>, TablesError>;
+
+    /// Makes one change. The implementation checks table, columns, types and sizes.
+    fn change(&mut self, change: Change) -> Result<(), TablesError>;
+
+    /// Makes many changes in order, having read all missing rows together.
+    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), TablesError>;
+}
+
+/// Why the host could not serve a guest's call on its tables.
+#[derive(Clone, Debug)]
+pub enum TablesError {
+    /// The guest broke a rule; traps the call, a fault.
+    Violation(String),
+    /// The database is away; the batch is tried again.
+    Unavailable(String),
+    /// Ours.
+    Bug(String),
+}
+
+/// A line that the guest wrote through `log.write`, or to its standard output or error.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LogLine {
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// The text, cut at the limit.
+    pub message: String,
+}
+
+/// Why a call did not succeed. All its changes are to be dropped.
+#[derive(Clone, Debug)]
+pub struct CallError {
+    /// What to do about it.
+    pub class: Class,
+    /// What happened, in one sentence or a few; names the limit and the knob where one was reached.
+    pub message: String,
+    /// The guest's backtrace or its own trace; empty when there is none.
+    pub trace: String,
+    /// Which event of the call, where the guest said so.
+    pub index: Option<u32>,
+}
+
+/// What a call left behind, whether it succeeded or not.
+#[derive(Clone, Debug, Default)]
+pub struct CallReport {
+    /// The guest's log lines, capped.
+    pub log: Vec<LogLine>,
+    /// Lines over the cap.
+    pub log_dropped: u64,
+    /// Time in the call, in nanoseconds.
+    pub nanos: u64,
+}
+
+/// Events of one call: a range of a batch.
+#[derive(Clone)]
+pub struct Call {
+    /// The batch.
+    pub batch: Arc<EventBatch>,
+    /// Which of its events.
+    pub range: std::ops::Range<usize>,
+    /// Deadline as a multiple of `call_ms_max`: 1, or 10 for the second try.
+    pub deadline_factor: u64,
+}

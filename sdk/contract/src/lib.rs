@@ -1,0 +1,21 @@
+//! The Lamphouse plugin contract in Rust: what the host and the Rust SDK both have to agree on.
+//!
+//! - [`Value`] and [`Decimal`]: exact values.
+//! - [`Descriptor`], [`TableSchema`], [`Column`]: what a plugin declares.
+//! - [`Change`], [`Cell`]: what a projector does to its rows, and the one place ([`semantics`]) that says what each
+//!   change makes of a row.
+//! - [`packed`]: the byte format of `wit/PACKED.md`.
+//!
+//! No I/O, no Wasm, no database.
+
+mod change;
+mod decimal;
+pub mod packed;
+mod schema;
+pub mod semantics;
+mod value;
+
+pub use change::{Cell, CellChange, Change};
+pub use decimal::{Decimal, DecimalError};
+pub use schema::{Column, ColumnType, Descriptor, Subscription, TableSchema};
+pub use value::{Key, Row, Value};

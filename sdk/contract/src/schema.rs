@@ -1,0 +1,77 @@
+use serde::{Deserialize, Serialize};
+
+use crate::Value;
+
+/// The declared type of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnType {
+    /// `boolean` in SQL.
+    Boolean,
+    /// 64-bit integer.
+    Integer,
+    /// Finite double.
+    Real,
+    /// Exact decimal of 38 digits, with this many after the point.
+    Decimal(u8),
+    /// UTF-8 text without U+0000.
+    Text,
+    /// Raw bytes.
+    Bytes,
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    Timestamp,
+    /// JSON text.
+    Json,
+}
+
+/// One column of a table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    /// Lower-case ASCII name.
+    pub name: String,
+    /// Declared type.
+    pub kind: ColumnType,
+    /// Whether null is allowed.
+    pub nullable: bool,
+    /// What an upsert gives a new row. None: null if nullable, else the upsert must set it.
+    pub initial: Option<Value>,
+}
+
+/// One table of a projector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TableSchema {
+    /// The public name.
+    pub name: String,
+    /// Columns in order.
+    pub columns: Vec<Column>,
+    /// Indexes into `columns`.
+    pub primary_key: Vec<u32>,
+    /// Declared indexes, each a list of indexes into `columns`; `find` names them by place.
+    pub indexes: Vec<Vec<u32>>,
+}
+
+/// Which events a projector takes. Every given field must match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// Event type; None is any.
+    pub event_type: Option<String>,
+    /// Stream type; None is any.
+    pub stream_type: Option<String>,
+    /// Schema versions; empty is all.
+    pub schema_versions: Vec<u32>,
+}
+
+/// What a projector says of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Descriptor {
+    /// The projection's name.
+    pub name: String,
+    /// The projector's version; a new one gives a new generation.
+    pub version: String,
+    /// One matching subscription is enough.
+    pub subscriptions: Vec<Subscription>,
+    /// The tables it keeps; changes name them by place.
+    pub tables: Vec<TableSchema>,
+    /// Options; unknown keys are refused at deploy.
+    pub options: Vec<(String, String)>,
+}

@@ -1,0 +1,1 @@
+//! The Lamphouse Rust SDK.
