@@ -1,5 +1,21 @@
-//! `lamphouse.toml`: schema, loading, validation. Unknown keys are refused; all mistakes are reported at once, with
-//! their lines.
+//! `lamphouse.toml`: schema, loading, validation.
+//!
+//! *Invariants:* unknown keys are refused; all mistakes are reported at once, with their lines; a loaded [`Config`] has
+//! every default filled in and every path absolute. A password in a database URL never shows: [`DatabaseUrl`] prints
+//! itself masked, in `Display` and in `Debug`.
+//!
+//! What a key means and why one would change it stands with the limits in [`crate::core::limits`] and, for a person, in
+//! the file that `lamphouse init` writes ([`template`]).
+//!
+//! Three environment variables stand over the file, for containers and tests: `LAMPHOUSE_LOG_URL`,
+//! `LAMPHOUSE_TABLES_URL` and `LAMPHOUSE_LISTEN`.
+
+mod load;
+mod mistakes;
+mod schema;
+mod section;
+pub mod template;
+mod url;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,8 +23,14 @@ use std::time::Duration;
 
 use crate::core::limits::{AppendLimits, PipelineLimits, PluginLimits};
 
+pub use mistakes::{ConfigErrors, Mistake};
+pub use url::DatabaseUrl;
+
+/// Name of the configuration file in a project folder.
+pub const FILE: &str = "lamphouse.toml";
+
 /// A whole configuration, every default filled in, every path absolute.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The project folder: where `lamphouse.toml` is, or was looked for.
     pub root: PathBuf,
@@ -56,15 +78,6 @@ pub enum CutoverMode {
     Auto,
     /// A person, by `lamphouse cutover`.
     Manual,
-}
-
-/// Where a database is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DatabaseUrl {
-    /// `sqlite:PATH`, absolute here.
-    Sqlite(PathBuf),
-    /// `postgres://…`.
-    Postgres(String),
 }
 
 impl Config {

@@ -1,0 +1,304 @@
+//! From a project folder to a [`Config`].
+
+use std::path::Path;
+use std::time::Duration;
+
+use toml_edit::Document;
+
+use super::section::{Findings, Section};
+use super::{Config, ConfigErrors, CutoverMode, DatabaseUrl, FILE, Mistake, ProjectionConfig, schema};
+use crate::core::limits::{AppendLimits, PipelineLimits, PluginLimits};
+
+impl Config {
+    /// Reads `lamphouse.toml` of the project folder, and the environment variables that stand over it.
+    ///
+    /// All mistakes come back at once. A folder without the file is a mistake too, whose message names
+    /// `lamphouse init`.
+    pub fn load(root: &Path) -> Result<Self, ConfigErrors> {
+        Self::load_with(root, |name| std::env::var(name).ok())
+    }
+
+    /// As [`Self::load`], with the environment passed in.
+    pub fn load_with(root: &Path, env: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        let root = std::path::absolute(root).map_err(|error| {
+            ConfigErrors::one(
+                root.join(FILE),
+                format!("its folder has no absolute path: {error}"),
+            )
+        })?;
+        let file = root.join(FILE);
+        let text = match std::fs::read(&file) {
+            Ok(bytes) => String::from_utf8(bytes).map_err(|error| {
+                let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+                    .split(|b| *b == b'\n')
+                    .count();
+                ConfigErrors {
+                    file: file.clone(),
+                    mistakes: vec![Mistake {
+                        line: Some(line),
+                        message: "is not UTF-8 text".to_owned(),
+                    }],
+                }
+            })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(ConfigErrors::one(
+                    file,
+                    "there is no such file; 'lamphouse init' makes a project here, '--project DIR' names another folder"
+                        .to_owned(),
+                ));
+            }
+            Err(error) => return Err(ConfigErrors::one(file, format!("cannot be read: {error}"))),
+        };
+        Self::parse(&root, &text, env)
+    }
+
+    /// As [`Self::load`], from the file's text. `root` is absolute.
+    pub fn parse(
+        root: &Path,
+        text: &str,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigErrors> {
+        let findings = Findings::new(text);
+        let mut config = Self::defaults(root);
+        match Document::parse(text) {
+            Ok(document) => schema::read(&Section::root(&findings, document.as_table()), &mut config),
+            Err(error) => findings.add(error.span(), format!("not TOML: {}", error.message().trim())),
+        }
+        overrides(&mut config, &findings, env);
+        if let (DatabaseUrl::Sqlite(log), DatabaseUrl::Sqlite(tables)) = (&config.log, &config.tables)
+            && log == tables
+        {
+            let message = "[log] url and [tables] url name one file; the tables need a file of their own, because it can \
+                           be deleted and built again";
+            findings.add(None, message.to_owned());
+        }
+        match findings.into_mistakes() {
+            mistakes if mistakes.is_empty() => Ok(config),
+            mistakes => Err(ConfigErrors {
+                file: root.join(FILE),
+                mistakes,
+            }),
+        }
+    }
+
+    /// What an empty `lamphouse.toml` gives. `root` is absolute.
+    pub fn defaults(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            log: DatabaseUrl::Sqlite(root.join("log.db")),
+            tables: DatabaseUrl::Sqlite(root.join("tables.db")),
+            plugins: root.join("plugins"),
+            data: root.join(".lamphouse"),
+            listen: "127.0.0.1:7117".to_owned(),
+            append: AppendLimits::default(),
+            limits: PluginLimits::default(),
+            pipeline: PipelineLimits::default(),
+            query_rows_max: 1_000,
+            query_time_max: Duration::from_secs(10),
+            projection: ProjectionConfig::default(),
+            projections: Default::default(),
+        }
+    }
+}
+
+impl Default for ProjectionConfig {
+    fn default() -> Self {
+        Self {
+            cutover: CutoverMode::Auto,
+            keep_generations: 1,
+            follow_retired: false,
+        }
+    }
+}
+
+/// Environment variables over the file; an empty one counts as unset.
+fn overrides(config: &mut Config, findings: &Findings<'_>, env: impl Fn(&str) -> Option<String>) {
+    let root = config.root.clone();
+    let set = |name: &str| env(name).filter(|text| !text.is_empty());
+    let note = |name: &str, error: String| findings.add(None, format!("environment variable {name} {error}"));
+    for (name, target) in [
+        ("LAMPHOUSE_LOG_URL", &mut config.log),
+        ("LAMPHOUSE_TABLES_URL", &mut config.tables),
+    ] {
+        match set(name).map(|text| DatabaseUrl::parse(&text, &root)) {
+            Some(Ok(url)) => *target = url,
+            Some(Err(error)) => note(name, error),
+            None => {}
+        }
+    }
+    match set("LAMPHOUSE_LISTEN").map(|text| schema::listen(&text)) {
+        Some(Ok(address)) => config.listen = address,
+        Some(Err(error)) => note("LAMPHOUSE_LISTEN", error),
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigErrors> {
+        Config::parse(Path::new("/project"), text, |_| None)
+    }
+
+    fn mistakes(text: &str) -> String {
+        parse(text).expect_err("mistakes").to_string()
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_defaults() {
+        assert_eq!(parse(""), Ok(Config::defaults(Path::new("/project"))));
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let config = parse(
+            r#"
+            [log]
+            url = "postgres://me:secret@db/log"
+            [tables]
+            url = "sqlite:read/tables.db"
+            [plugins]
+            folder = "wasm"
+            [host]
+            listen = "localhost:9000"
+            data = "/var/lib/lamphouse"
+            [append]
+            reason_required = false
+            event_bytes_max = 2_097_152
+            [limits]
+            call_ms_max = 10
+            [pipeline]
+            cache_bytes_max = 8_388_608
+            [query]
+            rows_max = 5
+            time_ms_max = 250
+            [projection]
+            keep_generations = 2
+            [projections.order-summary]
+            cutover = "manual"
+            follow_retired = true
+            "#,
+        )
+        .expect("a configuration");
+        assert_eq!(
+            config.log,
+            DatabaseUrl::Postgres("postgres://me:secret@db/log".to_owned())
+        );
+        assert_eq!(
+            config.tables,
+            DatabaseUrl::Sqlite("/project/read/tables.db".into())
+        );
+        assert_eq!(config.plugins, Path::new("/project/wasm"));
+        assert_eq!(config.data, Path::new("/var/lib/lamphouse"));
+        assert_eq!(config.listen, "127.0.0.1:9000");
+        assert!(!config.append.reason_required);
+        assert_eq!(config.append.event_bytes_max, 2 << 20);
+        assert_eq!(config.limits.call_ms_max, 10);
+        assert_eq!(config.pipeline.cache_bytes_max, 8 << 20);
+        assert_eq!(
+            (config.query_rows_max, config.query_time_max),
+            (5, Duration::from_millis(250))
+        );
+        let orders = ProjectionConfig {
+            cutover: CutoverMode::Manual,
+            keep_generations: 2,
+            follow_retired: true,
+        };
+        assert_eq!(config.projection("order-summary"), &orders);
+        assert_eq!(config.projection("another").cutover, CutoverMode::Auto);
+    }
+
+    #[test]
+    fn all_mistakes_come_at_once_with_their_lines() {
+        insta::assert_snapshot!(mistakes(
+            r#"[log]
+url = "mysql://db/log"
+[host]
+listen = "0.0.0.0:80"
+prot = 1
+[pipline]
+batch_events_max = 5
+[pipeline]
+batch_evnets_max = 5
+cache_bytes_max = "1 GB"
+rebuild_share_percent = 101
+[append]
+reason_chars_min = 600
+[projection]
+cutover = "maybe"
+follow_retired = 1
+[projections.Orders]
+keep_generations = -1
+[projections]
+daily = 3
+"#
+        ), @r#"
+        /project/lamphouse.toml has 13 mistakes:
+          line 2: [log] url must begin with 'sqlite:' or 'postgres://'
+          line 4: [host] listen '0.0.0.0:80' is reachable from other machines; only loopback is served for now: use 127.0.0.1:PORT or [::1]:PORT
+          line 5: [host] has no key 'prot'; there are: listen, data
+          line 6: unknown section or key 'pipline'; did you mean 'pipeline'?
+          line 9: [pipeline] has no key 'batch_evnets_max'; did you mean 'batch_events_max'?
+          line 10: [pipeline] cache_bytes_max must be a whole number from 4096 to 1099511627776, not text
+          line 11: [pipeline] rebuild_share_percent must be from 1 to 100
+          line 13: [append] reason_chars_min is above reason_chars_max: no reason could be given
+          line 15: [projection] cutover must be "auto" or "manual"
+          line 16: [projection] follow_retired must be true or false, not a number
+          line 17: [projections.Orders] plugin name 'Orders' must be lower-case ASCII: a letter first, then letters, digits, '_' and '-'
+          line 18: [projections.Orders] keep_generations must be from 0 to 20
+          line 20: 'projections.daily' must be a table: write [projections.daily] and its keys below
+        "#);
+    }
+
+    #[test]
+    fn a_file_that_is_not_toml_names_the_line() {
+        insta::assert_snapshot!(mistakes("[log]\nurl = \"sqlite:log.db\"\n[tables\n"), @"/project/lamphouse.toml: line 3: not TOML: unclosed table, expected `]`");
+    }
+
+    #[test]
+    fn one_mistake_is_said_on_one_line() {
+        insta::assert_snapshot!(mistakes("\nlog = 3\n"), @"/project/lamphouse.toml: line 2: 'log' must be a table: write [log] and its keys below");
+    }
+
+    #[test]
+    fn log_and_tables_are_not_one_file() {
+        insta::assert_snapshot!(mistakes("[tables]\nurl = \"sqlite:./log.db\"\n"), @"/project/lamphouse.toml: [log] url and [tables] url name one file; the tables need a file of their own, because it can be deleted and built again");
+    }
+
+    #[test]
+    fn the_environment_stands_over_the_file() {
+        let env = |name: &str| match name {
+            "LAMPHOUSE_LOG_URL" => Some("postgres://db/log".to_owned()),
+            "LAMPHOUSE_TABLES_URL" => Some(String::new()),
+            "LAMPHOUSE_LISTEN" => Some("[::1]:0".to_owned()),
+            _ => None,
+        };
+        let config = Config::parse(Path::new("/project"), "", env).expect("a configuration");
+        assert_eq!(config.log, DatabaseUrl::Postgres("postgres://db/log".to_owned()));
+        assert_eq!(config.tables, DatabaseUrl::Sqlite("/project/tables.db".into()));
+        assert_eq!(config.listen, "[::1]:0");
+        let wrong = Config::parse(Path::new("/project"), "", |_| Some("somewhere:1".to_owned()))
+            .expect_err("mistakes");
+        assert_eq!(wrong.mistakes.len(), 3);
+    }
+
+    #[test]
+    fn a_missing_file_names_init() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = Config::load_with(folder.path(), |_| None)
+            .expect_err("a mistake")
+            .to_string();
+        assert!(error.contains("lamphouse init"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_text_names_the_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join(FILE), b"[log]\n\xff").expect("written");
+        let error = Config::load_with(folder.path(), |_| None)
+            .expect_err("a mistake")
+            .to_string();
+        assert!(error.ends_with("line 2: is not UTF-8 text"), "{error}");
+    }
+}

@@ -1,0 +1,177 @@
+//! Which keys there are, their ranges and their defaults.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::core::PluginName;
+use crate::core::limits::{AppendLimits, PipelineLimits, PluginLimits};
+
+use super::section::Section;
+use super::{Config, CutoverMode, DatabaseUrl, ProjectionConfig};
+
+/// Reads the whole file over the defaults in `config`. Mistakes go to the findings behind `file`.
+pub(super) fn read(file: &Section<'_>, config: &mut Config) {
+    let root = config.root.clone();
+    let log = file.section("log");
+    log.text("url", &mut config.log, |text| DatabaseUrl::parse(text, &root));
+    log.refuse_unknown();
+
+    let tables = file.section("tables");
+    tables.text("url", &mut config.tables, |text| DatabaseUrl::parse(text, &root));
+    tables.refuse_unknown();
+
+    let plugins = file.section("plugins");
+    plugins.text("folder", &mut config.plugins, |text| folder(text, &root));
+    plugins.refuse_unknown();
+
+    let host = file.section("host");
+    host.text("listen", &mut config.listen, listen);
+    host.text("data", &mut config.data, |text| folder(text, &root));
+    host.refuse_unknown();
+
+    append(&file.section("append"), &mut config.append);
+    limits(&file.section("limits"), &mut config.limits);
+    pipeline(&file.section("pipeline"), &mut config.pipeline);
+
+    let query = file.section("query");
+    let mut time_ms = u64::try_from(config.query_time_max.as_millis()).unwrap_or(u64::MAX);
+    query.number("rows_max", 1..=10_000_000, &mut config.query_rows_max);
+    query.number("time_ms_max", 1..=86_400_000, &mut time_ms);
+    config.query_time_max = Duration::from_millis(time_ms);
+    query.refuse_unknown();
+
+    projection(&file.section("projection"), &mut config.projection);
+    for (name, section, span) in file.section("projections").sections() {
+        if let Err(error) = PluginName::new(&name) {
+            section.note(span, format!("[projections.{name}] {error}"));
+        }
+        let mut settings = config.projection.clone();
+        projection(&section, &mut settings);
+        config.projections.insert(name, settings);
+    }
+    file.refuse_unknown();
+}
+
+fn append(section: &Section<'_>, limits: &mut AppendLimits) {
+    section.boolean("reason_required", &mut limits.reason_required);
+    section.number("reason_chars_min", 0..=10_000, &mut limits.reason_chars_min);
+    section.number("reason_chars_max", 1..=10_000, &mut limits.reason_chars_max);
+    section.number("event_bytes_max", 1_024..=64 << 20, &mut limits.event_bytes_max);
+    section.number(
+        "events_per_append_max",
+        1..=100_000,
+        &mut limits.events_per_append_max,
+    );
+    section.number("json_depth_max", 8..=128, &mut limits.json_depth_max);
+    section.number("stream_id_bytes_max", 16..=2_048, &mut limits.stream_id_bytes_max);
+    section.number("type_bytes_max", 16..=1_024, &mut limits.type_bytes_max);
+    section.number(
+        "idempotency_key_bytes_max",
+        16..=1_024,
+        &mut limits.idempotency_key_bytes_max,
+    );
+    section.number("group_appends_max", 1..=10_000, &mut limits.group_appends_max);
+    let ordered = limits.reason_chars_min <= limits.reason_chars_max;
+    section.rule(
+        ordered,
+        "reason_chars_min",
+        "is above reason_chars_max: no reason could be given",
+    );
+    section.refuse_unknown();
+}
+
+fn limits(section: &Section<'_>, limits: &mut PluginLimits) {
+    section.number(
+        "memory_bytes_max",
+        1 << 20..=4 << 30,
+        &mut limits.memory_bytes_max,
+    );
+    section.number("call_ms_max", 10..=3_600_000, &mut limits.call_ms_max);
+    section.number(
+        "stack_bytes_max",
+        64 << 10..=64 << 20,
+        &mut limits.stack_bytes_max,
+    );
+    section.number(
+        "changes_per_call_max",
+        1..=100_000_000,
+        &mut limits.changes_per_call_max,
+    );
+    section.number(
+        "bytes_per_change_max",
+        64..=256 << 20,
+        &mut limits.bytes_per_change_max,
+    );
+    section.number(
+        "log_lines_per_call_max",
+        0..=100_000,
+        &mut limits.log_lines_per_call_max,
+    );
+    section.number("log_line_bytes_max", 16..=1 << 20, &mut limits.log_line_bytes_max);
+    section.refuse_unknown();
+}
+
+fn pipeline(section: &Section<'_>, limits: &mut PipelineLimits) {
+    section.number("batch_events_max", 1..=100_000, &mut limits.batch_events_max);
+    section.number("batch_bytes_max", 1_024..=1 << 30, &mut limits.batch_bytes_max);
+    section.number("flush_events_max", 1..=10_000_000, &mut limits.flush_events_max);
+    section.number("queue_batches_max", 1..=1_000, &mut limits.queue_batches_max);
+    section.number("cache_bytes_max", 4_096..=1 << 40, &mut limits.cache_bytes_max);
+    section.number(
+        "rebuild_transaction_ms_max",
+        1..=60_000,
+        &mut limits.rebuild_transaction_ms_max,
+    );
+    section.number(
+        "rebuild_share_percent",
+        1..=100,
+        &mut limits.rebuild_share_percent,
+    );
+    section.refuse_unknown();
+}
+
+fn projection(section: &Section<'_>, settings: &mut ProjectionConfig) {
+    section.text("cutover", &mut settings.cutover, |text| match text {
+        "auto" => Ok(CutoverMode::Auto),
+        "manual" => Ok(CutoverMode::Manual),
+        _ => Err("must be \"auto\" or \"manual\"".to_owned()),
+    });
+    section.number("keep_generations", 0..=20, &mut settings.keep_generations);
+    section.boolean("follow_retired", &mut settings.follow_retired);
+    let keeps_one = !settings.follow_retired || settings.keep_generations > 0;
+    section.rule(
+        keeps_one,
+        "follow_retired",
+        "needs keep_generations of at least 1: there is none to keep level",
+    );
+    section.refuse_unknown();
+}
+
+fn folder(text: &str, root: &Path) -> Result<std::path::PathBuf, String> {
+    if text.is_empty() || text.contains('\0') {
+        return Err("names no folder".to_owned());
+    }
+    Ok(root.join(text))
+}
+
+/// An address of this machine alone, with its port; `localhost` becomes 127.0.0.1.
+pub(super) fn listen(text: &str) -> Result<String, String> {
+    let shown: String = text.chars().take(100).collect();
+    let address = match text.strip_prefix("localhost:") {
+        Some(port) => port
+            .parse()
+            .ok()
+            .map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
+        None => text.parse().ok(),
+    };
+    match address {
+        Some(address) if address.ip().is_loopback() => Ok(address.to_string()),
+        Some(_) => Err(format!(
+            "'{shown}' is reachable from other machines; only loopback is served for now: use 127.0.0.1:PORT or [::1]:PORT"
+        )),
+        None => Err(format!(
+            "'{shown}' must be an address and a port, for example 127.0.0.1:7117"
+        )),
+    }
+}

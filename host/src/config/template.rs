@@ -1,0 +1,131 @@
+//! The `lamphouse.toml` that `lamphouse init` writes: every key with its default, its unit, and why one would change it.
+
+/// The file's text. Keys that most projects leave alone are commented out; what stands there is the default.
+pub const TEMPLATE: &str = r##"# Lamphouse project. Every key is here with its default; a key that is commented out is at that default.
+# Relative paths are taken from the folder of this file. Unknown keys are refused.
+
+[log]
+# The event log: precious. "sqlite:FILE" or "postgres://user:password@host/database".
+# The environment variable LAMPHOUSE_LOG_URL stands over it.
+url = "sqlite:log.db"
+
+[tables]
+# The read tables: can be deleted and are built again from the log. LAMPHOUSE_TABLES_URL stands over it.
+url = "sqlite:tables.db"
+
+[plugins]
+# The folder that is watched for .wasm files.
+folder = "plugins"
+
+[host]
+# Where `serve` listens; loopback only for now. LAMPHOUSE_LISTEN stands over it.
+listen = "127.0.0.1:7117"
+# Token, code cache and lock.
+data = ".lamphouse"
+
+[projection]
+# Defaults of every projection. "auto" switches to a new generation when it has caught up and nothing is breaking;
+# "manual" waits for `lamphouse cutover NAME`.
+# cutover = "auto"
+# Retired generations kept for `lamphouse rollback NAME`.
+# keep_generations = 1
+# Keep the retired generation level all the time, so that a rollback is instant.
+# follow_retired = false
+
+# The same keys for one projection:
+# [projections.order-summary]
+# cutover = "manual"
+
+[append]
+# Whether every event's metadata must hold a "reason", and its length in characters.
+# reason_required = true
+# reason_chars_min = 10
+# reason_chars_max = 500
+# Data and metadata of one event. Raise it for documents; lower it to keep projections quick.
+# event_bytes_max = 1_048_576
+# Events of one append. A larger one holds the log's counter for longer.
+# events_per_append_max = 10_000
+# Nesting of JSON.
+# json_depth_max = 128
+# stream_id_bytes_max = 512
+# type_bytes_max = 256
+# idempotency_key_bytes_max = 256
+# Appends gathered into one transaction. Raise it for many writers; lower it for latency under load.
+# group_appends_max = 256
+
+[limits]
+# What one call of a plugin may use. A limit never skips an event: the batch rolls back and the message names the key.
+# memory_bytes_max = 268_435_456
+# Raise it for slow languages; lower it to notice a spinning plugin sooner.
+# call_ms_max = 5_000
+# stack_bytes_max = 1_048_576
+# Raise it for events that touch very many rows.
+# changes_per_call_max = 100_000
+# Bytes of one change or row.
+# bytes_per_change_max = 1_048_576
+# log_lines_per_call_max = 100
+# log_line_bytes_max = 2_000
+
+[pipeline]
+# Events and bytes of one plugin call. More than 1,000 events gains nothing; lower it for plugins whose calls are slow.
+# batch_events_max = 1_000
+# batch_bytes_max = 4_194_304
+# Events of one table transaction while behind the head. Raise it for rebuild speed; lower it for short transactions.
+# flush_events_max = 100_000
+# Batches that may wait between two threads. Raise it for jittery disks; lower it to save memory.
+# queue_batches_max = 8
+# Bytes of rows that one generation keeps in memory. Raise it until the hot rows fit.
+# cache_bytes_max = 268_435_456
+# Longest table transaction of a rebuild beside live projections. Raise it for rebuild speed; lower it for live latency.
+# rebuild_transaction_ms_max = 20
+# Share of the time that a rebuild may use: 100 is as fast as the machine allows.
+# rebuild_share_percent = 100
+
+[query]
+# Bounds of `lamphouse query`.
+# rows_max = 1_000
+# time_ms_max = 10_000
+"##;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn parse(text: &str) -> Config {
+        Config::parse(Path::new("/project"), text, |_| None).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn as_it_is_the_template_gives_the_defaults() {
+        assert_eq!(parse(TEMPLATE), Config::defaults(Path::new("/project")));
+    }
+
+    /// With every key uncommented it must still give the defaults, so a default that moved is noticed here.
+    #[test]
+    fn what_is_commented_out_is_the_default() {
+        let active = TEMPLATE.lines().map(|line| match line.strip_prefix("# ") {
+            Some(key) if key.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => key,
+            _ if line.starts_with("# cutover") => "",
+            _ => line,
+        });
+        // The example of one projection is no default.
+        let text = active
+            .collect::<Vec<_>>()
+            .join("\n")
+            .replacen("cutover = \"manual\"", "", 1);
+        assert_eq!(parse(&text), Config::defaults(Path::new("/project")));
+    }
+
+    #[test]
+    fn the_template_shows_every_key() {
+        let keys = TEMPLATE.lines().filter(|line| {
+            let line = line.trim_start_matches("# ");
+            line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
+        });
+        // 5 places, 3 of [projection] and 1 in its example, 10, 7, 7 and 2 limits.
+        assert_eq!(keys.count(), 5 + 3 + 1 + 10 + 7 + 7 + 2);
+    }
+}

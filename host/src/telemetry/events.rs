@@ -1,0 +1,213 @@
+//! One struct per thing that can happen. A message is a sentence; its fields are for machines.
+
+/// Something that happened and is worth a line.
+pub trait Event {
+    /// Writes the line.
+    fn emit(self);
+}
+
+macro_rules! event {
+    ($(#[$doc:meta])* $level:ident $name:ident { $($(#[$about:meta])* $field:ident: $type:ty,)+ } $message:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name<'a> {
+            $($(#[$about])* pub $field: $type,)+
+        }
+
+        impl Event for $name<'_> {
+            fn emit(self) {
+                let Self { $($field),+ } = self;
+                tracing::event!(tracing::Level::$level, $($field,)+ $message);
+            }
+        }
+    };
+}
+
+event!(
+    /// The host is up and takes requests.
+    INFO HostStarted {
+        /// Where it listens.
+        address: &'a str,
+        /// The log, without its password.
+        log: &'a str,
+        /// The tables, without their password.
+        tables: &'a str,
+        /// The watched folder.
+        plugins: &'a str,
+    }
+    "The host is up"
+);
+
+event!(
+    /// The host drains and goes.
+    INFO HostStopping {
+        /// Why: `interrupted`, `terminated`, `caught up`.
+        why: &'a str,
+    }
+    "The host is stopping: it finishes what is under way"
+);
+
+event!(
+    /// Another host owns the tables.
+    INFO StandingBy {
+        /// Where the owner listens, if it said so.
+        owner: &'a str,
+    }
+    "Another host owns the tables database: standing by until it is gone"
+);
+
+event!(
+    /// Something is wrong with the host as a whole.
+    ERROR HostTrouble {
+        /// What, and what to do.
+        problem: &'a str,
+    }
+    "The host is in trouble"
+);
+
+event!(
+    /// Something that was wrong with the host as a whole is over.
+    INFO TroubleOver {
+        /// What it was.
+        problem: &'a str,
+    }
+    "The trouble is over"
+);
+
+event!(
+    /// A plugin file is not deployed; what ran before goes on.
+    WARN PluginRefused {
+        /// Name in the folder.
+        file: &'a str,
+        /// Why, and what to do.
+        why: &'a str,
+    }
+    "A plugin file was refused; what ran before goes on"
+);
+
+event!(
+    /// A plugin file was taken.
+    INFO PluginDeployed {
+        /// Name in the folder.
+        file: &'a str,
+        /// The plugin.
+        plugin: &'a str,
+        /// Its version.
+        version: &'a str,
+        /// Digest of the file, shortened.
+        digest: &'a str,
+    }
+    "A plugin was deployed"
+);
+
+event!(
+    /// A generation is being filled.
+    INFO GenerationStarted {
+        /// The projection.
+        projection: &'a str,
+        /// The generation.
+        generation: i64,
+        /// The projector's version.
+        version: &'a str,
+        /// Where it begins.
+        position: u64,
+    }
+    "A generation is being built"
+);
+
+event!(
+    /// The public names show another generation.
+    INFO CutOver {
+        /// The projection.
+        projection: &'a str,
+        /// What readers see now.
+        generation: i64,
+        /// Its version.
+        version: &'a str,
+        /// The position that the tables reflect.
+        position: u64,
+    }
+    "Readers see another generation"
+);
+
+event!(
+    /// A projection stopped at a fault.
+    ERROR ProjectionFaulted {
+        /// The projection.
+        projection: &'a str,
+        /// The generation.
+        generation: i64,
+        /// The event's position; 0 when it is about none.
+        position: u64,
+        /// What failed, why, and what to do.
+        fault: &'a str,
+        /// The guest's backtrace.
+        trace: &'a str,
+    }
+    "A projection stopped; its tables stay readable"
+);
+
+event!(
+    /// A projection waits and tries again.
+    WARN ProjectionRetrying {
+        /// The projection.
+        projection: &'a str,
+        /// The generation.
+        generation: i64,
+        /// How many times it was tried.
+        attempts: u64,
+        /// How long it waits, in milliseconds.
+        wait_ms: u64,
+        /// What failed.
+        error: &'a str,
+    }
+    "A projection waits and tries again"
+);
+
+event!(
+    /// A projection goes on after a fault or a wait.
+    INFO ProjectionRecovered {
+        /// The projection.
+        projection: &'a str,
+        /// The generation.
+        generation: i64,
+    }
+    "A projection goes on"
+);
+
+event!(
+    /// A line that a guest wrote.
+    INFO GuestLine {
+        /// The projection.
+        projection: &'a str,
+        /// The guest's own level.
+        guest_level: &'a str,
+        /// The line.
+        line: &'a str,
+    }
+    "A plugin says"
+);
+
+event!(
+    /// A person asked for something.
+    INFO Asked {
+        /// The projection.
+        projection: &'a str,
+        /// What was asked, as JSON.
+        verb: &'a str,
+        /// The answer.
+        answer: &'a str,
+    }
+    "A projection was asked to do something"
+);
+
+event!(
+    /// A request to the admin surface was refused before it reached a handler.
+    WARN RequestRefused {
+        /// The path asked for.
+        path: &'a str,
+        /// Why.
+        why: &'a str,
+    }
+    "A request to the admin surface was refused"
+);
