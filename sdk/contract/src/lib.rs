@@ -16,6 +16,6 @@ pub mod semantics;
 mod value;
 
 pub use change::{Cell, CellChange, Change};
-pub use decimal::{Decimal, DecimalError};
+pub use decimal::{DECIMAL_DIGITS_MAX, Decimal, DecimalBuffer, DecimalError};
 pub use schema::{Column, ColumnType, Descriptor, Subscription, TableSchema};
-pub use value::{Key, Row, Value};
+pub use value::{Key, Row, Value, ValueRef};

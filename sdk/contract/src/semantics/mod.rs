@@ -1,0 +1,436 @@
+//! What a change makes of a row: the one definition, used by the host's row cache and by the SDK.
+//!
+//! - [`conform_row`], [`conform_key`], [`conform_prefix`]: a guest's values checked and brought to their one form.
+//! - [`upsert`], [`patch`]: what cells make of a row.
+//! - [`ordered_key`], [`ordered_index`]: keys as bytes that sort.
+//! - [`check`]: whether what a plugin declares can be kept at all.
+
+mod check;
+pub mod json;
+mod ordered;
+
+pub use check::{
+    COLUMNS_MAX, INDEX_COLUMNS_MAX, INDEXES_MAX, KEY_COLUMNS_MAX, NAME_BYTES_MAX, TABLES_MAX, check,
+    column_name_error, plugin_name_error, table_name_error,
+};
+pub use ordered::{ordered_index, ordered_key};
+
+use crate::{Cell, CellChange, Column, ColumnType, Decimal, DecimalError, Key, Row, TableSchema, Value};
+
+/// Bytes of one key in all: texts and bytes as they are, every other value 8, decimals 16.
+pub const KEY_BYTES_MAX: usize = 1_000;
+
+/// Bytes of the columns of one declared index in all, counted as for a key.
+pub const INDEX_BYTES_MAX: usize = 2_000;
+
+/// How a value or a change breaks what the table declares; the text names table and column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation(pub String);
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Violation {}
+
+/// The values of a row's key columns.
+pub fn key_of(table: &TableSchema, row: &Row) -> Key {
+    table
+        .primary_key
+        .iter()
+        .map(|&column| row[column as usize].clone())
+        .collect()
+}
+
+/// Checks and canonicalises a key: types, not null, at most 1,000 bytes.
+pub fn conform_key(table: &TableSchema, mut key: Key) -> Result<Key, Violation> {
+    if key.len() != table.primary_key.len() {
+        return Err(Violation(format!(
+            "table '{}': a key has {} {} ({}), but {} came",
+            table.name,
+            table.primary_key.len(),
+            if table.primary_key.len() == 1 {
+                "value"
+            } else {
+                "values"
+            },
+            names(table, &table.primary_key),
+            key.len()
+        )));
+    }
+    let mut bytes = 0;
+    for (value, &column) in key.iter_mut().zip(&table.primary_key) {
+        conform(table, column as usize, value)?;
+        bytes += sort_bytes(value);
+    }
+    within_key(table, bytes)?;
+    Ok(key)
+}
+
+/// Checks and canonicalises the prefix of a declared index: one value or more, not more than it has columns, no null.
+pub fn conform_prefix(
+    table: &TableSchema,
+    index: u32,
+    mut prefix: Vec<Value>,
+) -> Result<Vec<Value>, Violation> {
+    let Some(columns) = table.indexes.get(index as usize) else {
+        return Err(Violation(format!(
+            "table '{}' declares {} indexes; there is none with number {index} (they count from 0)",
+            table.name,
+            table.indexes.len()
+        )));
+    };
+    if prefix.is_empty() || prefix.len() > columns.len() {
+        return Err(Violation(format!(
+            "table '{}': find by index ({}) takes 1 to {} values, but {} came",
+            table.name,
+            names(table, columns),
+            columns.len(),
+            prefix.len()
+        )));
+    }
+    for (value, &column) in prefix.iter_mut().zip(columns) {
+        if value.is_null() {
+            return Err(Violation(format!(
+                "{}: find looks for a value, and null is none",
+                at(table, column as usize)
+            )));
+        }
+        conform(table, column as usize, value)?;
+    }
+    Ok(prefix)
+}
+
+/// Checks and canonicalises a whole row: number of columns, types (integer widens to decimal, decimals get the
+/// declared scale, -0 becomes 0), nulls, key and indexed text within their bytes.
+pub fn conform_row(table: &TableSchema, mut row: Row) -> Result<Row, Violation> {
+    if row.len() != table.columns.len() {
+        return Err(Violation(format!(
+            "table '{}' has {} columns, but a row of {} values came",
+            table.name,
+            table.columns.len(),
+            row.len()
+        )));
+    }
+    for (column, value) in row.iter_mut().enumerate() {
+        conform(table, column, value)?;
+    }
+    let key_bytes = table
+        .primary_key
+        .iter()
+        .map(|&column| sort_bytes(&row[column as usize]))
+        .sum();
+    within_key(table, key_bytes)?;
+    within_indexes(table, &row)?;
+    Ok(row)
+}
+
+/// The row that an upsert makes. `old` is None for an absent row, which starts from each column's `initial`.
+/// The key must be conformed.
+pub fn upsert(table: &TableSchema, old: Option<&Row>, key: &Key, cells: Vec<Cell>) -> Result<Row, Violation> {
+    if let Some(old) = old {
+        let mut row = old.clone();
+        patch(table, &mut row, cells)?;
+        return Ok(row);
+    }
+    let mut row: Row = vec![Value::Null; table.columns.len()].into_boxed_slice();
+    for (&column, value) in table.primary_key.iter().zip(key) {
+        row[column as usize] = value.clone();
+    }
+    for (column, declared) in table.columns.iter().enumerate() {
+        if let Some(initial) = &declared.initial {
+            row[column] = initial.clone();
+            conform(table, column, &mut row[column])?;
+        }
+    }
+    apply_cells(table, &mut row, cells)?;
+    for (column, declared) in table.columns.iter().enumerate() {
+        if !declared.nullable && row[column].is_null() {
+            return Err(Violation(format!(
+                "{}: an upsert of a new row must set it, for it is not nullable and declares no initial value",
+                at(table, column)
+            )));
+        }
+    }
+    within_indexes(table, &row)?;
+    Ok(row)
+}
+
+/// Changes a row in place; on a violation the row is left as it was or half changed, and the caller drops it.
+pub fn patch(table: &TableSchema, row: &mut Row, cells: Vec<Cell>) -> Result<(), Violation> {
+    apply_cells(table, row, cells)?;
+    within_indexes(table, row)
+}
+
+fn apply_cells(table: &TableSchema, row: &mut Row, cells: Vec<Cell>) -> Result<(), Violation> {
+    // One bit a column; `check` keeps tables below 256 columns.
+    let mut seen = [0u64; 4];
+    for Cell { column, change } in cells {
+        let index = column as usize;
+        if index >= table.columns.len() {
+            return Err(Violation(format!(
+                "table '{}' has {} columns; there is none with number {column} (they count from 0)",
+                table.name,
+                table.columns.len()
+            )));
+        }
+        if table.primary_key.contains(&column) {
+            return Err(Violation(format!(
+                "{}: it is a key column, and a row keeps its key (remove the row and put another)",
+                at(table, index)
+            )));
+        }
+        let bit = 1 << (index % 64);
+        let word = &mut seen[(index / 64).min(3)];
+        if *word & bit != 0 {
+            return Err(Violation(format!(
+                "{}: one change names it twice",
+                at(table, index)
+            )));
+        }
+        *word |= bit;
+        match change {
+            CellChange::Set(mut value) => {
+                conform(table, index, &mut value)?;
+                row[index] = value;
+            }
+            CellChange::Add(value) => add(table, index, &mut row[index], value)?,
+        }
+    }
+    Ok(())
+}
+
+/// Adds to one value; null counts as 0.
+fn add(table: &TableSchema, column: usize, old: &mut Value, value: Value) -> Result<(), Violation> {
+    let kind = table.columns[column].kind;
+    let overflow = || {
+        Violation(format!(
+            "{}: the sum does not fit {}",
+            at(table, column),
+            type_name(kind)
+        ))
+    };
+    *old = match (kind, &*old, &value) {
+        (ColumnType::Integer, Value::Null, Value::Integer(more)) => Value::Integer(*more),
+        (ColumnType::Integer, Value::Integer(sum), Value::Integer(more)) => {
+            Value::Integer(sum.checked_add(*more).ok_or_else(overflow)?)
+        }
+        (ColumnType::Real, old @ (Value::Null | Value::Real(_)), Value::Real(more)) => {
+            let sum = if let Value::Real(sum) = old {
+                sum + more
+            } else {
+                *more
+            };
+            // 0.0 is added, so that -0 becomes 0.
+            if sum.is_finite() {
+                Value::Real(sum + 0.0)
+            } else {
+                return Err(overflow());
+            }
+        }
+        (ColumnType::Decimal(scale), old @ (Value::Null | Value::Decimal(_)), more) => {
+            let more = match more {
+                Value::Integer(more) => Decimal::from(*more),
+                Value::Decimal(more) => *more,
+                other => return Err(not_addable(table, column, other)),
+            };
+            let more = more
+                .rescale(scale)
+                .map_err(|error| no_decimal(table, column, &more, error))?;
+            let sum = match old {
+                Value::Decimal(sum) => sum.checked_add(&more).map_err(|_| overflow())?,
+                _ => more,
+            };
+            Value::Decimal(sum)
+        }
+        (_, _, other) => return Err(not_addable(table, column, other)),
+    };
+    Ok(())
+}
+
+#[cold]
+fn not_addable(table: &TableSchema, column: usize, value: &Value) -> Violation {
+    let kind = table.columns[column].kind;
+    Violation(match kind {
+        ColumnType::Integer | ColumnType::Real | ColumnType::Decimal(_) => {
+            format!(
+                "{}: cannot add {} to a column of type {}",
+                at(table, column),
+                described(value),
+                type_name(kind)
+            )
+        }
+        _ => format!(
+            "{}: the column is {}, which is only set, never added to",
+            at(table, column),
+            type_name(kind)
+        ),
+    })
+}
+
+/// Checks one value against its column and brings it to its one form.
+#[inline]
+fn conform(table: &TableSchema, column: usize, value: &mut Value) -> Result<(), Violation> {
+    let declared = &table.columns[column];
+    match (declared.kind, &mut *value) {
+        (_, Value::Null) if declared.nullable => Ok(()),
+        (ColumnType::Boolean, Value::Boolean(_))
+        | (ColumnType::Integer, Value::Integer(_))
+        | (ColumnType::Bytes, Value::Bytes(_))
+        | (ColumnType::Timestamp, Value::Timestamp(_)) => Ok(()),
+        (ColumnType::Text, Value::Text(text)) if !text.as_bytes().contains(&0) => Ok(()),
+        (ColumnType::Real, Value::Real(number)) if number.is_finite() => {
+            // 0.0 is added, so that -0 becomes 0.
+            *number += 0.0;
+            Ok(())
+        }
+        (ColumnType::Decimal(scale), Value::Decimal(number)) => {
+            if number.scale() != scale {
+                *number = number
+                    .rescale(scale)
+                    .map_err(|error| no_decimal(table, column, number, error))?;
+            }
+            Ok(())
+        }
+        (ColumnType::Decimal(scale), Value::Integer(number)) => {
+            let number = Decimal::from(*number);
+            let number = number
+                .rescale(scale)
+                .map_err(|error| no_decimal(table, column, &number, error))?;
+            *value = Value::Decimal(number);
+            Ok(())
+        }
+        (ColumnType::Json, Value::Json(text)) => json::check(text, json::DEPTH_MAX).map_err(|error| {
+            Violation(format!(
+                "{}: not JSON that can be kept: {error}",
+                at(table, column)
+            ))
+        }),
+        _ => Err(mismatch(table, declared, value)),
+    }
+}
+
+#[cold]
+fn mismatch(table: &TableSchema, declared: &Column, value: &Value) -> Violation {
+    let place = format!("{}.{}", table.name, declared.name);
+    Violation(match (declared.kind, value) {
+        (_, Value::Null) => format!("{place}: null came, but the column is not nullable"),
+        (ColumnType::Real, Value::Real(number)) => format!("{place}: {number} is not a finite number"),
+        (ColumnType::Text, Value::Text(_)) => format!("{place}: text may not contain U+0000"),
+        (kind, value) => format!(
+            "{place}: the column is {}, but {} came",
+            type_name(kind),
+            described(value)
+        ),
+    })
+}
+
+#[cold]
+fn no_decimal(table: &TableSchema, column: usize, number: &Decimal, error: DecimalError) -> Violation {
+    Violation(format!(
+        "{}: {number} does not fit {}: {error}",
+        at(table, column),
+        type_name(table.columns[column].kind)
+    ))
+}
+
+/// Bytes that a value counts in a key or an index.
+#[inline]
+fn sort_bytes(value: &Value) -> usize {
+    match value {
+        Value::Text(text) | Value::Json(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Decimal(_) => 16,
+        _ => 8,
+    }
+}
+
+#[inline]
+fn within_key(table: &TableSchema, bytes: usize) -> Result<(), Violation> {
+    if bytes > KEY_BYTES_MAX {
+        return Err(Violation(format!(
+            "table '{}': a key ({}) has {bytes} bytes; at most {KEY_BYTES_MAX} are allowed",
+            table.name,
+            names(table, &table.primary_key)
+        )));
+    }
+    Ok(())
+}
+
+#[inline]
+fn within_indexes(table: &TableSchema, row: &Row) -> Result<(), Violation> {
+    for index in &table.indexes {
+        let bytes: usize = index
+            .iter()
+            .map(|&column| sort_bytes(&row[column as usize]))
+            .sum();
+        if bytes > INDEX_BYTES_MAX {
+            return Err(Violation(format!(
+                "table '{}': the indexed columns ({}) have {bytes} bytes; at most {INDEX_BYTES_MAX} are allowed",
+                table.name,
+                names(table, index)
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// `orders.total`.
+fn at(table: &TableSchema, column: usize) -> String {
+    format!("{}.{}", table.name, table.columns[column].name)
+}
+
+fn names(table: &TableSchema, columns: &[u32]) -> String {
+    let names: Vec<&str> = columns
+        .iter()
+        .map(|&column| table.columns[column as usize].name.as_str())
+        .collect();
+    names.join(", ")
+}
+
+/// A column type as messages name it: `decimal(2)`.
+pub fn type_name(kind: ColumnType) -> String {
+    match kind {
+        ColumnType::Boolean => "boolean".into(),
+        ColumnType::Integer => "integer".into(),
+        ColumnType::Real => "real".into(),
+        ColumnType::Decimal(scale) => format!("decimal({scale})"),
+        ColumnType::Text => "text".into(),
+        ColumnType::Bytes => "bytes".into(),
+        ColumnType::Timestamp => "timestamp".into(),
+        ColumnType::Json => "json".into(),
+    }
+}
+
+/// A value as messages name it: type and, cut short, what it is.
+fn described(value: &Value) -> String {
+    match value {
+        Value::Null => "null".into(),
+        Value::Boolean(value) => format!("boolean {value}"),
+        Value::Integer(value) => format!("integer {value}"),
+        Value::Real(value) => format!("real {value}"),
+        Value::Decimal(value) => format!("decimal {value}"),
+        Value::Text(value) => format!("text '{}'", shown(value)),
+        Value::Bytes(value) => format!("{} bytes", value.len()),
+        Value::Timestamp(value) => format!("timestamp {value}"),
+        Value::Json(value) => format!("json {}", shown(value)),
+    }
+}
+
+/// A guest's text, cut and without control characters, fit for a message.
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(40)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if text.chars().nth(40).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests;
