@@ -6,13 +6,24 @@
 //! writer thinks (exactly once in effect). A public name always shows one generation, whole. Identifiers are
 //! validated ([`crate::core::TableName`]) and quoted. Calls block.
 
+pub mod answer;
+#[cfg(test)]
+mod conformance;
+pub mod ddl;
+pub mod diff;
+mod postgres;
+#[cfg(test)]
+mod sample;
+mod sqlite;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use lamphouse_contract::{Descriptor, Key, Row, TableSchema, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::core::{Class, EventId, GenerationId, LogId, PluginDigest, PluginName, Position};
+use crate::config::DatabaseUrl;
+use crate::core::{Class, EventId, GenerationId, LogId, PluginDigest, PluginName, Position, TableName};
 
 /// The last position whose effects are in the tables, and the log that it was read from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +151,7 @@ pub struct Switch {
     pub from: Option<GenerationId>,
     /// What is to be public; it must not be behind `from`.
     pub to: GenerationId,
-    /// Drop and make anew what changed its shape.
+    /// Drop and make anew what changed its shape. Without it, a switch that is [`diff::SchemaDiff::Breaking`] is refused.
     pub breaking: bool,
     /// Recorded with the switch: a rollback holds, a cutover clears.
     pub hold: Option<Hold>,
@@ -202,7 +213,8 @@ pub struct PublicTable {
 pub struct QueryAnswer {
     /// Column names.
     pub columns: Vec<String>,
-    /// Rows as JSON values: decimals and integers above 2^53 as strings, bytes as base64, timestamps as RFC 3339.
+    /// Rows as JSON values: decimals and integers above 2^53 as strings, bytes as base64, timestamps as RFC 3339, JSON
+    /// columns as the JSON that they hold. See [`answer`].
     pub rows: Vec<Vec<serde_json::Value>>,
     /// Whether rows beyond the limit were left out.
     pub truncated: bool,
@@ -335,6 +347,24 @@ pub trait TableReader: Send {
 
     /// All rows in key order, a page at a time; for diffs and checks.
     fn scan(&mut self, table: usize, after: Option<&Key>, limit: usize) -> Result<Vec<Row>, StoreError>;
+}
+
+/// Opens the tables database, making it or bringing it up to date. `runtime` runs the migrations and, on PostgreSQL,
+/// everything else; call from a thread that may block.
+pub fn open(url: &DatabaseUrl, runtime: tokio::runtime::Handle) -> Result<Arc<dyn TableStore>, StoreError> {
+    match url {
+        DatabaseUrl::Sqlite(path) => sqlite::open(path, runtime),
+        DatabaseUrl::Postgres(url) => postgres::open(url, runtime),
+    }
+}
+
+/// The physical names of a generation's tables, in the descriptor's order: `orders__g7`.
+pub fn physical_names(generation: GenerationId, tables: &[TableSchema]) -> Result<Vec<String>, StoreError> {
+    let physical = |table: &TableSchema| match TableName::new(&table.name) {
+        Ok(name) => Ok(name.physical(generation)),
+        Err(error) => Err(StoreError::Invalid(error)),
+    };
+    tables.iter().map(physical).collect()
 }
 
 /// The columns of a generation that a table has.

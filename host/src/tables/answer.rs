@@ -1,0 +1,77 @@
+//! The JSON of a query's answer: the same for both databases.
+
+use serde_json::Value as Json;
+
+/// Largest integer that every JSON reader keeps exactly: 2^53.
+const EXACT_INTEGER_MAX: u64 = 1 << 53;
+
+const BASE64_SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// A number, or a text above 2^53.
+pub fn integer(value: i64) -> Json {
+    if value.unsigned_abs() > EXACT_INTEGER_MAX {
+        Json::String(value.to_string())
+    } else {
+        Json::from(value)
+    }
+}
+
+/// A number; a text for what JSON has no number for (`Infinity`, `NaN`: a query can compute them).
+pub fn real(value: f64) -> Json {
+    match serde_json::Number::from_f64(value) {
+        Some(number) => Json::Number(number),
+        None if value.is_nan() => Json::from("NaN"),
+        None if value > 0.0 => Json::from("Infinity"),
+        None => Json::from("-Infinity"),
+    }
+}
+
+/// Base64 with padding (RFC 4648).
+pub fn bytes(value: &[u8]) -> Json {
+    let mut text = String::with_capacity(value.len().div_ceil(3) * 4);
+    for chunk in value.chunks(3) {
+        let word =
+            chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let sign = BASE64_SIGNS[(word >> (18 - 6 * place) & 63) as usize];
+            text.push(if place <= chunk.len() {
+                char::from(sign)
+            } else {
+                '='
+            });
+        }
+    }
+    Json::String(text)
+}
+
+/// The value of a JSON column: the JSON that it holds. Text that is no JSON (a query can cut one) stays text.
+pub fn json(text: &str) -> Json {
+    serde_json::from_str(text).unwrap_or_else(|_| Json::from(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_above_2_to_the_53_are_text() {
+        assert_eq!(integer(1 << 53), Json::from(1i64 << 53));
+        assert_eq!(integer((1 << 53) + 1), Json::from("9007199254740993"));
+        assert_eq!(integer(i64::MIN), Json::from("-9223372036854775808"));
+    }
+
+    #[test]
+    fn bytes_are_base64_as_the_rfc_has_it() {
+        for (plain, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(bytes(plain.as_bytes()), Json::from(encoded));
+        }
+    }
+}

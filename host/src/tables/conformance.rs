@@ -1,0 +1,150 @@
+//! The one suite that both table stores pass: everything that the traits promise.
+//!
+//! A store's own tests say `conformance!(fixture)`, where `fixture() -> Option<Database>` makes an empty database of
+//! its own, or says loudly why it cannot.
+
+mod lifecycle;
+
+pub(in crate::tables) use lifecycle::*;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use lamphouse_contract::{Decimal, Descriptor, Key, Row, Value};
+use uuid::Uuid;
+
+use super::{
+    Checkpoint, Flush, GenerationRecord, PluginRecord, ProjectionRecord, Switch, TableFlush, TableStore,
+};
+use crate::core::{EventId, GenerationId, LogId, PluginDigest, PluginName, Position};
+
+/// An empty database for one test.
+pub(in crate::tables) struct Database {
+    /// Opens it, as another process would: the first call makes the control tables.
+    pub(in crate::tables) open: Box<dyn Fn() -> Arc<dyn TableStore>>,
+    /// Connects a user who knows nothing of the host: plain SQL on the public names.
+    pub(in crate::tables) user: Box<dyn Fn() -> Box<dyn User> + Send + Sync>,
+    /// Whether switches are data (PostgreSQL), so that old readers keep a switch waiting.
+    pub(in crate::tables) is_postgres: bool,
+    /// Dropped last: removes the database.
+    pub(in crate::tables) guard: Box<dyn Any>,
+}
+
+/// A user's own connection.
+pub(in crate::tables) trait User: Send {
+    /// Runs statements that give nothing.
+    fn run(&mut self, sql: &str) -> Result<(), String>;
+
+    /// Runs one query; each value as its text, None for null.
+    fn rows(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, String>;
+}
+
+/// One `#[test]` for each test of the suite.
+macro_rules! conformance {
+    ($fixture:path) => {
+        $crate::tables::conformance::conformance!($fixture:
+            records_come_back_as_they_were_saved,
+            a_flush_goes_in_only_where_the_writer_thinks_it_is,
+        );
+    };
+    ($fixture:path: $($test:ident),* $(,)?) => {
+        $(#[test]
+        fn $test() {
+            if let Some(database) = $fixture() {
+                $crate::tables::conformance::$test(&database);
+            }
+        })*
+    };
+}
+pub(in crate::tables) use conformance;
+
+/// A projection's name.
+pub(super) fn plugin(name: &str) -> PluginName {
+    PluginName::new(name).unwrap()
+}
+
+/// A projection that has a generation in state `building`.
+pub(super) fn build(store: &dyn TableStore, descriptor: &Arc<Descriptor>) -> GenerationRecord {
+    let name = plugin(&descriptor.name);
+    let bytes = format!("{} {}", descriptor.name, descriptor.version).into_bytes();
+    let digest = PluginDigest::of(&bytes);
+    let known = store.projections().unwrap();
+    if !known.iter().any(|record| record.name == name) {
+        let record = ProjectionRecord {
+            name: name.clone(),
+            paused: None,
+            held: None,
+            removed: false,
+        };
+        store.save_projection(&record).unwrap();
+    }
+    let record = PluginRecord {
+        digest,
+        name: name.clone(),
+        version: descriptor.version.clone(),
+        bytes,
+    };
+    store.save_plugin(&record).unwrap();
+    store
+        .create_generation(&name, &digest, &descriptor.version, descriptor, 1_000)
+        .unwrap()
+}
+
+/// A checkpoint at a position of the one test log.
+pub(super) fn at(position: u64) -> Checkpoint {
+    if position == 0 {
+        return Checkpoint::default();
+    }
+    Checkpoint {
+        position: Position(position),
+        event_id: Some(EventId(Uuid::from_u128(u128::from(position)))),
+        log: Some(LogId(Uuid::from_u128(0x10))),
+    }
+}
+
+/// A flush without removals.
+pub(super) fn flush(from: u64, to: u64, tables: &[(usize, Vec<Row>)]) -> Flush {
+    let table = |(table, rows): &(usize, Vec<Row>)| TableFlush {
+        table: *table,
+        upserts: rows.iter().cloned().map(Arc::new).collect(),
+        ..TableFlush::default()
+    };
+    Flush {
+        from: at(from),
+        to: at(to),
+        tables: tables.iter().map(table).collect(),
+    }
+}
+
+/// A switch that neither breaks nor holds.
+pub(super) fn switch(from: Option<&GenerationRecord>, to: &GenerationRecord, now: i64) -> Switch {
+    Switch {
+        projection: to.projection.clone(),
+        from: from.map(|generation| generation.id),
+        to: to.id,
+        breaking: false,
+        hold: None,
+        now,
+    }
+}
+
+/// The generation as the store knows it now.
+pub(super) fn stored(store: &dyn TableStore, id: GenerationId) -> GenerationRecord {
+    let all = store.generations().unwrap();
+    all.into_iter().find(|generation| generation.id == id).unwrap()
+}
+
+/// A text value.
+pub(super) fn text(value: &str) -> Value {
+    Value::Text(value.into())
+}
+
+/// A decimal value.
+pub(super) fn decimal(value: &str) -> Value {
+    Value::Decimal(Decimal::parse(value).unwrap())
+}
+
+/// A key of one text.
+pub(super) fn key(value: &str) -> Key {
+    Box::new([text(value)])
+}
