@@ -1,0 +1,232 @@
+//! The surface over a real socket, with an operator that remembers what it was asked.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{RemoteOperator, Token, bind, serve};
+use crate::deploy::operator::{HostInfo, HostStatus, LogStatus, OperateError, Operator, Outcome, Verb};
+
+#[derive(Default)]
+struct Recorder {
+    asked: Mutex<Vec<(String, Verb)>>,
+    problems: Mutex<Vec<String>>,
+}
+
+impl Operator for Recorder {
+    fn status(&self) -> Result<HostStatus, OperateError> {
+        Ok(HostStatus {
+            host: HostInfo {
+                running: true,
+                role: "owner".to_owned(),
+                ..HostInfo::default()
+            },
+            log: LogStatus {
+                database: "sqlite".to_owned(),
+                id: "an-id".to_owned(),
+                head: 42,
+            },
+            projections: Vec::new(),
+            files: Vec::new(),
+            problems: self.problems.lock().clone(),
+        })
+    }
+
+    fn operate(&self, projection: &str, verb: Verb) -> Result<Outcome, OperateError> {
+        match projection {
+            "orders" => {
+                self.asked.lock().push((projection.to_owned(), verb));
+                Ok(Outcome {
+                    message: "it is done".to_owned(),
+                    done: true,
+                    generation: Some(3),
+                })
+            }
+            "busy" => Err(OperateError::Refused("it is busy".to_owned())),
+            "away" => Err(OperateError::Unavailable("the database is away".to_owned())),
+            "broken" => panic!("a bug"),
+            _ => Err(OperateError::NotFound(format!(
+                "there is no projection '{projection}'"
+            ))),
+        }
+    }
+}
+
+struct Host {
+    address: SocketAddr,
+    operator: Arc<Recorder>,
+    token: Token,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    runtime: tokio::runtime::Runtime,
+    _data: tempfile::TempDir,
+}
+
+impl Host {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("runtime");
+        let data = tempfile::tempdir().expect("a folder");
+        let token = Token::load_or_create(data.path()).expect("a token");
+        let operator = Arc::new(Recorder::default());
+        let listener = runtime.block_on(bind("127.0.0.1:0")).expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        runtime.spawn(serve(listener, operator.clone(), token.clone(), async {
+            let _ = stopped.await;
+        }));
+        Self {
+            address,
+            operator,
+            token,
+            stop: Some(stop),
+            runtime,
+            _data: data,
+        }
+    }
+
+    fn client(&self) -> RemoteOperator {
+        RemoteOperator::new(&self.address.to_string(), self.token.clone())
+    }
+
+    /// Sends a request as it is (`HOST` and `TOKEN` filled in); gives the status and the whole answer.
+    fn raw(&self, request: &str) -> (u16, String) {
+        let host = self.address.to_string();
+        let request = request
+            .replace("HOST", &host)
+            .replace("TOKEN", &self.token.bearer())
+            .replace('\n', "\r\n");
+        let mut stream = TcpStream::connect(self.address).expect("connected");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        (
+            answer
+                .split(' ')
+                .nth(1)
+                .expect("a status")
+                .parse()
+                .expect("a number"),
+            answer,
+        )
+    }
+}
+
+#[test]
+fn the_client_sees_what_the_operator_says() {
+    let host = Host::start();
+    assert_eq!(host.client().status().expect("a status").log.head, 42);
+    let verb = Verb::Pause {
+        reason: "a look at the rows".to_owned(),
+    };
+    let outcome = host.client().operate("orders", verb.clone()).expect("an outcome");
+    assert_eq!(outcome.generation, Some(3));
+    assert_eq!(*host.operator.asked.lock(), [("orders".to_owned(), verb)]);
+}
+
+#[test]
+fn errors_keep_their_kind_and_their_words() {
+    let host = Host::start();
+    let ask = |name| host.client().operate(name, Verb::Rebuild).expect_err("an error");
+    assert!(matches!(ask("busy"), OperateError::Refused(detail) if detail == "it is busy"));
+    assert!(matches!(ask("away"), OperateError::Unavailable(detail) if detail == "the database is away"));
+    assert!(matches!(ask("unknown"), OperateError::NotFound(detail) if detail.contains("'unknown'")));
+    assert!(matches!(ask("../status"), OperateError::NotFound(detail) if detail.contains("'../status'")));
+    assert!(matches!(ask("broken"), OperateError::Refused(detail) if detail.contains("bug")));
+}
+
+#[test]
+fn nobody_listening_is_said() {
+    let mut host = Host::start();
+    let client = host.client();
+    drop(host.stop.take());
+    host.runtime
+        .block_on(async { tokio::time::sleep(std::time::Duration::from_millis(200)).await });
+    assert!(
+        matches!(client.status(), Err(OperateError::Unavailable(detail)) if detail.contains(&host.address.to_string()))
+    );
+}
+
+#[test]
+fn a_wrong_token_is_refused() {
+    let host = Host::start();
+    let other = tempfile::tempdir().expect("a folder");
+    let wrong = Token::load_or_create(other.path()).expect("a token");
+    let client = RemoteOperator::new(&host.address.to_string(), wrong);
+    assert!(matches!(client.status(), Err(OperateError::Refused(detail)) if detail.contains("token")));
+    let (status, answer) = host.raw("GET /v1/status HTTP/1.1\nHost: HOST\nConnection: close\n\n");
+    assert_eq!(status, 401);
+    assert!(answer.contains("application/problem+json"), "{answer}");
+}
+
+#[test]
+fn a_foreign_host_name_or_any_origin_is_refused() {
+    let host = Host::start();
+    let port = host.address.port();
+    for name in [
+        format!("evil.example:{port}"),
+        "127.0.0.1".to_owned(),
+        "localhost:1".to_owned(),
+        format!("127.0.0.1.evil:{port}"),
+    ] {
+        let request =
+            format!("GET /v1/status HTTP/1.1\nHost: {name}\nAuthorization: TOKEN\nConnection: close\n\n");
+        assert_eq!(host.raw(&request).0, 403, "{name}");
+    }
+    let (status, _) =
+        host.raw("GET /v1/status HTTP/1.1\nHost: HOST\nOrigin: http://HOST\nAuthorization: TOKEN\nConnection: close\n\n");
+    assert_eq!(status, 403);
+    let request = format!(
+        "GET /v1/status HTTP/1.1\nHost: localhost:{port}\nAuthorization: TOKEN\nConnection: close\n\n"
+    );
+    assert_eq!(host.raw(&request).0, 200);
+}
+
+#[test]
+fn a_body_must_be_a_verb_in_json() {
+    let host = Host::start();
+    let post = |kind: &str, body: &str| {
+        let length = body.len();
+        let head = "POST /v1/projections/orders/operate HTTP/1.1\nHost: HOST\nAuthorization: TOKEN\nConnection: close\n";
+        host.raw(&format!(
+            "{head}Content-Type: {kind}\nContent-Length: {length}\n\n{body}"
+        ))
+    };
+    assert_eq!(post("text/plain", r#"{"verb":"rebuild"}"#).0, 415);
+    assert_eq!(post("application/json", r#"{"verb":"destroy"}"#).0, 400);
+    assert_eq!(post("application/json", r#"{"verb":"#).0, 400);
+    assert_eq!(
+        post("application/json; charset=utf-8", r#"{"verb":"rebuild"}"#).0,
+        200
+    );
+    let (status, answer) = post("application/json", &" ".repeat((64 << 10) + 1));
+    assert_eq!(status, 413, "{answer}");
+    assert_eq!(host.operator.asked.lock().len(), 1);
+}
+
+#[test]
+fn health_needs_no_token_and_follows_the_status() {
+    let host = Host::start();
+    let request = "GET /healthz HTTP/1.1\nHost: HOST\nConnection: close\n\n";
+    assert_eq!(host.raw(request).0, 200);
+    host.operator
+        .problems
+        .lock()
+        .push("the folder is gone".to_owned());
+    assert_eq!(host.raw(request).0, 503);
+}
+
+#[test]
+fn a_port_in_use_names_the_key() {
+    let host = Host::start();
+    let error = host
+        .runtime
+        .block_on(bind(&host.address.to_string()))
+        .expect_err("in use")
+        .to_string();
+    assert!(error.contains("[host] listen"), "{error}");
+}
