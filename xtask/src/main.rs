@@ -1,2 +1,55 @@
-//! x
-fn main() {}
+//! `cargo xtask …`: the project's own commands.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::generate;
+
+mod test;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "The project's own commands",
+    disable_help_subcommand = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the guests, start a PostgreSQL, run every test, and say what was skipped and why
+    Test(test::Arguments),
+    /// Write an invented shop's order log as JSON Lines
+    Generate {
+        /// Lines of the log
+        #[arg(long, default_value_t = 500_000)]
+        events: u64,
+        /// The same seed gives the same log
+        #[arg(long, default_value_t = 7)]
+        seed: u64,
+        /// The file to write; compressed when its name ends in .zst
+        #[arg(long)]
+        output: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Generate { events, seed, output } => {
+            generate::write_file(generate::Plan { events, seed }, &output).map(|()| true)
+        }
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

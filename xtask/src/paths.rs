@@ -1,0 +1,79 @@
+//! Where things are in the repository and in `target`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// The repository's root folder.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("invariant: xtask is in the repository's root")
+}
+
+/// The target folder: beside the profile folder that holds the running executable.
+///
+/// Test executables are in `target/PROFILE/deps`, binaries in `target/PROFILE`.
+pub fn profile_dir() -> PathBuf {
+    let executable = std::env::current_exe().unwrap_or_default();
+    let folder = executable.parent().unwrap_or(Path::new(".")).to_path_buf();
+    match folder.file_name() {
+        Some(name) if name == "deps" => folder.parent().map(Path::to_path_buf).unwrap_or(folder),
+        _ => folder,
+    }
+}
+
+/// `target`, wherever this build keeps it.
+pub fn target_dir() -> PathBuf {
+    profile_dir()
+        .parent()
+        .map_or_else(|| root().join("target"), Path::to_path_buf)
+}
+
+/// A guest that `cargo xtask guests` left, for example `order-summary-1.0.0`.
+///
+/// # Errors
+/// When it has not been built; says how to build it.
+pub fn guest(name: &str) -> Result<PathBuf> {
+    for target in [target_dir(), root().join("target")] {
+        let file = target.join("guests").join(format!("{name}.wasm"));
+        if file.exists() {
+            return Ok(file);
+        }
+    }
+    bail!("there is no target/guests/{name}.wasm; run `cargo xtask guests` first")
+}
+
+/// Real data that lies beside the repository on some machines: `../shared/data/NAME`. None where it is absent.
+pub fn real_data(name: &str) -> Option<PathBuf> {
+    let file = root().join("../shared/data").join(name);
+    file.exists().then_some(file)
+}
+
+/// The host's binary in the profile of the running executable, built first (quick when it is fresh).
+///
+/// # Errors
+/// When cargo cannot build it.
+pub fn build_host() -> Result<PathBuf> {
+    // No `--package`: one set of features for the whole workspace, so that nothing compiles twice.
+    let status = Command::new(cargo())
+        .args(["build", "--quiet", "--bin", "lamphouse"])
+        .current_dir(root())
+        .status()
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("`cargo build --bin lamphouse` failed; its output is above");
+    }
+    Ok(host())
+}
+
+/// Where the host's binary is; it may not have been built.
+pub fn host() -> PathBuf {
+    profile_dir().join(format!("lamphouse{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// The cargo that runs us, or the one on the path.
+pub fn cargo() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
