@@ -83,6 +83,11 @@ fn append(section: &Section<'_>, limits: &mut AppendLimits) {
 
 fn limits(section: &Section<'_>, limits: &mut PluginLimits) {
     section.number(
+        "plugin_bytes_max",
+        1 << 10..=1 << 32,
+        &mut limits.plugin_bytes_max,
+    );
+    section.number(
         "memory_bytes_max",
         1 << 20..=4 << 30,
         &mut limits.memory_bytes_max,

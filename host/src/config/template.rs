@@ -56,6 +56,8 @@ data = ".lamphouse"
 [limits]
 # What one call of a plugin may use. A limit never skips an event: the batch rolls back and the message names the key.
 # memory_bytes_max = 268_435_456
+# Bytes of a plugin file. Raise it for plugins that carry a large runtime; lower it to keep uploads small.
+# plugin_bytes_max = 67_108_864
 # Raise it for slow languages; lower it to notice a spinning plugin sooner.
 # call_ms_max = 5_000
 # stack_bytes_max = 1_048_576

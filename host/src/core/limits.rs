@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 /// What one call of a plugin may use. A limit never skips an event: the batch rolls back and the message names the knob.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginLimits {
+    /// Bytes of a plugin file. Raise it for plugins that carry a large runtime; lower it to keep uploads small.
+    pub plugin_bytes_max: u64,
     /// Linear memory and tables of one instance. Raise it for large runtimes; lower it to run many plugins.
     pub memory_bytes_max: u64,
     /// Time of one call. Raise it for slow languages; lower it to notice a spinning plugin sooner.
@@ -24,6 +26,7 @@ pub struct PluginLimits {
 impl Default for PluginLimits {
     fn default() -> Self {
         Self {
+            plugin_bytes_max: 64 << 20,
             memory_bytes_max: 256 << 20,
             call_ms_max: 5_000,
             stack_bytes_max: 1 << 20,

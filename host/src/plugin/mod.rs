@@ -4,8 +4,28 @@
 //! deterministic WASI that grants nothing); every limit has a name and a knob; nothing that comes out of a guest is
 //! believed before `convert` checked it. Knows neither logs nor tables: rows are reached through [`GuestTables`].
 
+mod bindings;
+mod code_cache;
+mod convert;
+mod descriptor;
+mod determinism;
+mod encode;
+mod engine;
+mod error;
+mod fault;
+mod guest;
+mod inspect;
+mod limits;
+mod linker;
+mod log_book;
+mod state;
+
 use std::sync::Arc;
 
+pub use engine::Sandbox;
+pub use error::PluginError;
+pub use guest::Plugin;
+pub use inspect::Lane;
 use lamphouse_contract::{Change, Key, Row, Value};
 
 use crate::core::{Class, EventBatch};
@@ -86,3 +106,6 @@ pub struct Call {
     /// Deadline as a multiple of `call_ms_max`: 1, or 10 for the second try.
     pub deadline_factor: u64,
 }
+
+#[cfg(test)]
+mod tests;

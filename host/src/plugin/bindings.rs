@@ -1,0 +1,29 @@
+//! What `wasmtime` makes of `wit/`: the host's side of both worlds.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+/// World `projector-plugin`. Events are borrowed on their way in.
+pub(super) mod typed {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "projector-plugin",
+        ownership: Borrowing { duplicate_if_necessary: false },
+        imports: { default: trappable },
+    });
+}
+
+/// World `packed-projector-plugin`, on the same types and imports.
+pub(super) mod packed {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "packed-projector-plugin",
+        ownership: Borrowing { duplicate_if_necessary: false },
+        imports: { default: trappable },
+        with: {
+            "lamphouse:plugin/types": super::typed::lamphouse::plugin::types,
+            "lamphouse:plugin/tables": super::typed::lamphouse::plugin::tables,
+            "lamphouse:plugin/log": super::typed::lamphouse::plugin::log,
+        },
+    });
+}
+
+pub(super) use typed::lamphouse::plugin::{log, tables, types};

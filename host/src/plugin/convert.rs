@@ -1,0 +1,172 @@
+//! Values, changes and descriptors, from the guest's form to ours and back. The one place where what a guest said
+//! becomes something that the host believes.
+
+use lamphouse_contract::{
+    Cell, CellChange, Change, Column, ColumnType, Decimal, DecimalError, Descriptor, Row, Subscription,
+    TableSchema, Value,
+};
+
+use super::bindings::types;
+
+/// A row or a key from a guest; the error says which value is wrong and why.
+pub(super) fn row_in(values: Vec<types::Value>) -> Result<Row, String> {
+    let numbered = values.into_iter().enumerate();
+    numbered
+        .map(|(index, value)| value_in(value).map_err(|why| format!("value {index}: {why}")))
+        .collect()
+}
+
+/// A row for a guest.
+pub(super) fn row_out(row: &[Value]) -> Vec<types::Value> {
+    row.iter().map(value_out).collect()
+}
+
+/// Cells from a guest.
+pub(super) fn cells_in(cells: Vec<types::Cell>) -> Result<Vec<Cell>, String> {
+    let cell_in = |cell: types::Cell| {
+        let named = |value| value_in(value).map_err(|why| format!("column {}: {why}", cell.column));
+        let change = match cell.change {
+            types::CellChange::Set(value) => CellChange::Set(named(value)?),
+            types::CellChange::Add(value) => CellChange::Add(named(value)?),
+        };
+        Ok(Cell {
+            column: cell.column,
+            change,
+        })
+    };
+    cells.into_iter().map(cell_in).collect()
+}
+
+fn value_in(value: types::Value) -> Result<Value, String> {
+    Ok(match value {
+        types::Value::Null => Value::Null,
+        types::Value::Boolean(value) => Value::Boolean(value),
+        types::Value::Integer(value) => Value::Integer(value),
+        types::Value::Real(value) => Value::Real(value),
+        types::Value::Decimal(text) => Value::Decimal(decimal_in(&text)?),
+        types::Value::Text(text) => Value::Text(text.into()),
+        types::Value::Bytes(bytes) => Value::Bytes(bytes.into()),
+        types::Value::Timestamp(micros) => Value::Timestamp(micros),
+        types::Value::Json(text) => Value::Json(text.into()),
+    })
+}
+
+fn value_out(value: &Value) -> types::Value {
+    match value {
+        Value::Null => types::Value::Null,
+        Value::Boolean(value) => types::Value::Boolean(*value),
+        Value::Integer(value) => types::Value::Integer(*value),
+        Value::Real(value) => types::Value::Real(*value),
+        Value::Decimal(decimal) => types::Value::Decimal(decimal.to_string()),
+        Value::Text(text) => types::Value::Text(text.to_string()),
+        Value::Bytes(bytes) => types::Value::Bytes(bytes.to_vec()),
+        Value::Timestamp(micros) => types::Value::Timestamp(*micros),
+        Value::Json(text) => types::Value::Json(text.to_string()),
+    }
+}
+
+fn decimal_in(text: &str) -> Result<Decimal, String> {
+    let shown: String = text.chars().take(60).collect();
+    Decimal::parse(text).map_err(|error| match error {
+        DecimalError::Syntax(_) => error.to_string(),
+        error => format!("decimal '{shown}' has {error}"),
+    })
+}
+
+/// What a change weighs: its texts and bytes, and a word for everything else.
+pub(super) fn change_bytes(change: &Change) -> u64 {
+    let values = |values: &[Value]| values.iter().map(value_bytes).sum::<u64>();
+    let cells = |cells: &[Cell]| {
+        let of_cell = |cell: &Cell| match &cell.change {
+            CellChange::Set(value) | CellChange::Add(value) => value_bytes(value),
+        };
+        cells.iter().map(of_cell).sum::<u64>()
+    };
+    match change {
+        Change::Put { row, .. } => values(row),
+        Change::Patch {
+            key, cells: changed, ..
+        }
+        | Change::Upsert {
+            key, cells: changed, ..
+        } => values(key) + cells(changed),
+        Change::Remove { key, .. } => values(key),
+    }
+}
+
+fn value_bytes(value: &Value) -> u64 {
+    const WORD: u64 = 8;
+    match value {
+        Value::Text(text) | Value::Json(text) => WORD + text.len() as u64,
+        Value::Bytes(bytes) => WORD + bytes.len() as u64,
+        _ => WORD,
+    }
+}
+
+/// A descriptor from a guest, as it stands; the errors are of values that are none.
+pub(super) fn descriptor_in(descriptor: types::Descriptor) -> Result<Descriptor, Vec<String>> {
+    let mut problems = Vec::new();
+    let tables = descriptor
+        .tables
+        .into_iter()
+        .map(|table| table_in(table, &mut problems))
+        .collect();
+    let subscription_in = |subscription: types::Subscription| Subscription {
+        event_type: subscription.event_type,
+        stream_type: subscription.stream_type,
+        schema_versions: subscription.schema_versions,
+    };
+    let descriptor = Descriptor {
+        name: descriptor.name,
+        version: descriptor.version,
+        subscriptions: descriptor
+            .subscriptions
+            .into_iter()
+            .map(subscription_in)
+            .collect(),
+        tables,
+        options: descriptor.options,
+    };
+    if problems.is_empty() {
+        Ok(descriptor)
+    } else {
+        Err(problems)
+    }
+}
+
+fn table_in(table: types::TableSchema, problems: &mut Vec<String>) -> TableSchema {
+    let mut column_in = |column: types::Column| {
+        let initial = column.initial.map(value_in).transpose().unwrap_or_else(|why| {
+            problems.push(format!(
+                "table '{}', column '{}': initial: {why}",
+                table.name, column.name
+            ));
+            None
+        });
+        Column {
+            kind: kind_in(column.kind),
+            nullable: column.nullable,
+            initial,
+            name: column.name,
+        }
+    };
+    TableSchema {
+        columns: table.columns.into_iter().map(&mut column_in).collect(),
+        name: table.name,
+        primary_key: table.primary_key,
+        indexes: table.indexes,
+    }
+}
+
+fn kind_in(kind: types::ColumnType) -> ColumnType {
+    match kind {
+        types::ColumnType::Boolean => ColumnType::Boolean,
+        types::ColumnType::Integer => ColumnType::Integer,
+        types::ColumnType::Real => ColumnType::Real,
+        types::ColumnType::Decimal(scale) => ColumnType::Decimal(scale),
+        types::ColumnType::Text => ColumnType::Text,
+        types::ColumnType::Bytes => ColumnType::Bytes,
+        types::ColumnType::Timestamp => ColumnType::Timestamp,
+        types::ColumnType::Json => ColumnType::Json,
+    }
+}

@@ -1,0 +1,62 @@
+//! Whether the host can run what a plugin declares. Pure.
+
+use lamphouse_contract::{Descriptor, semantics};
+
+use crate::core::{PluginName, TableName};
+
+/// Everything that is wrong, a sentence each; empty when all is right.
+pub(super) fn problems(descriptor: &Descriptor) -> Vec<String> {
+    let mut problems = semantics::check(descriptor);
+    // The same rules as the host's own types have; asked again, so that a name that passed here makes a `TableName`.
+    let names = descriptor
+        .tables
+        .iter()
+        .map(|table| TableName::new(&table.name).err());
+    for problem in names.chain([PluginName::new(&descriptor.name).err()]).flatten() {
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+    problems.extend(option_problems(&descriptor.options));
+    problems
+}
+
+/// Unknown options are refused, so that later ones can mean something.
+fn option_problems(options: &[(String, String)]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (index, (key, value)) in options.iter().enumerate() {
+        match (key.as_str(), value.as_str()) {
+            ("partition", "stream") => {}
+            ("partition", value) => {
+                problems.push(format!(
+                    "option 'partition' is '{value}'; this host knows 'stream'"
+                ));
+            }
+            (key, _) => problems.push(format!(
+                "option '{key}' is unknown to this host; it knows 'partition'"
+            )),
+        }
+        if options[..index].iter().any(|(earlier, _)| earlier == key) {
+            problems.push(format!("option '{key}' is given twice"));
+        }
+    }
+    problems
+}
+
+/// Says where two answers of `describe` differ.
+pub(super) fn difference(first: &Descriptor, second: &Descriptor) -> String {
+    let what = if first.name != second.name {
+        format!("name '{}', then '{}'", first.name, second.name)
+    } else if first.version != second.version {
+        format!("version '{}', then '{}'", first.version, second.version)
+    } else if first.tables != second.tables {
+        "other tables the second time".to_owned()
+    } else if first.subscriptions != second.subscriptions {
+        "other subscriptions the second time".to_owned()
+    } else {
+        "other options the second time".to_owned()
+    };
+    format!(
+        "describe was called twice and disagreed with itself: {what}. It must give the same answer every time"
+    )
+}

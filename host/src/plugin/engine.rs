@@ -1,0 +1,234 @@
+//! One engine for all plugins, with every setting in one place, and the clock that ends calls.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Config, Engine, Store, UpdateDeadline, WasmBacktraceDetails};
+
+use super::code_cache::CodeCache;
+use super::fault::FRAMES_MAX;
+use super::inspect::{File, inspect};
+use super::log_book::LogBook;
+use super::state::{AnyTables, State};
+use super::{Plugin, PluginError, encode, linker};
+use crate::core::PluginDigest;
+use crate::core::limits::PluginLimits;
+
+/// How often the engine's epoch advances.
+const TICK: Duration = Duration::from_millis(10);
+/// How many ticks a guest runs before its time is looked at.
+const TICKS_PER_LOOK: u64 = 5;
+
+/// Compiles and runs plugins: one engine, one linker, one code cache.
+pub struct Sandbox {
+    engine: Engine,
+    linker: Linker<State>,
+    limits: PluginLimits,
+    cache: Option<CodeCache>,
+    stopping: Arc<AtomicBool>,
+    ticker: Option<Ticker>,
+}
+
+impl Sandbox {
+    /// Makes the engine. `cache_dir` keeps compiled code and is made private (mode 0700); None compiles at each load.
+    ///
+    /// # Errors
+    /// [`PluginError::Host`] if the limits make no engine or the folder cannot be used.
+    pub fn new(limits: PluginLimits, cache_dir: Option<&Path>) -> Result<Arc<Self>, PluginError> {
+        let host = |error: wasmtime::Error| PluginError::Host(format!("the WebAssembly engine: {error:#}"));
+        let engine = Engine::new(&config(&limits)).map_err(host)?;
+        let linker = linker::linker(&engine).map_err(host)?;
+        let cache = cache_dir
+            .map(|folder| CodeCache::open(folder, &engine))
+            .transpose()?;
+        let ticker = Ticker::start(engine.clone()).map_err(|error| PluginError::Host(error.to_string()))?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        Ok(Arc::new(Self {
+            engine,
+            linker,
+            limits,
+            cache,
+            stopping,
+            ticker: Some(ticker),
+        }))
+    }
+
+    /// Makes a plugin of a file: digest, inspection, conversion of a core module, compilation (or the cached code),
+    /// `describe` twice, validation. Takes 0.1 s to some seconds; it may be called on any thread.
+    ///
+    /// # Errors
+    /// [`PluginError`], for the plugin's author.
+    pub fn load(self: &Arc<Self>, bytes: &[u8]) -> Result<Arc<Plugin>, PluginError> {
+        let size = bytes.len() as u64;
+        if size > self.limits.plugin_bytes_max {
+            return Err(PluginError::TooLarge(format!(
+                "the plugin file has {}, and {} are allowed; raise [limits] plugin_bytes_max if it has to be that large",
+                super::limits::mebibytes(size),
+                super::limits::mebibytes(self.limits.plugin_bytes_max)
+            )));
+        }
+        let digest = PluginDigest::of(bytes);
+        let component = self.component(&digest, bytes)?;
+        Plugin::new(self.clone(), digest, &component).map(Arc::new)
+    }
+
+    /// Ends every running call soon ([`crate::core::Class::Retryable`]), and every later one at once: the host stops.
+    pub fn stop_calls(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// How much stack a thread needs that calls [`Plugin::project`]: the guest's own, and the host's functions on top.
+    pub fn thread_stack_bytes(&self) -> usize {
+        usize::try_from(self.limits.stack_bytes_max)
+            .unwrap_or(usize::MAX)
+            .saturating_add(HOST_STACK_BYTES)
+    }
+
+    pub(super) fn limits(&self) -> &PluginLimits {
+        &self.limits
+    }
+
+    pub(super) fn linker(&self) -> &Linker<State> {
+        &self.linker
+    }
+
+    fn component(&self, digest: &PluginDigest, bytes: &[u8]) -> Result<Component, PluginError> {
+        if let Some(component) = self
+            .cache
+            .as_ref()
+            .and_then(|cache| cache.load(&self.engine, digest))
+        {
+            return Ok(component);
+        }
+        let encoded;
+        let bytes = match inspect(bytes)? {
+            File::Component => bytes,
+            File::Module => {
+                encoded = encode::component(bytes)?;
+                // The component may import what the module did not name.
+                inspect(&encoded)?;
+                &encoded
+            }
+        };
+        // Told apart from failures of the compiler, because the one is the author's and the other is not.
+        wasmparser::Validator::new_with_features(features())
+            .validate_all(bytes)
+            .map_err(|error| {
+                PluginError::Invalid(format!(
+                    "the plugin is not valid WebAssembly: {}",
+                    error.message()
+                ))
+            })?;
+        let component = Component::new(&self.engine, bytes)
+            .map_err(|error| PluginError::Compile(format!("the plugin could not be compiled: {error:#}")))?;
+        if let Some(cache) = &self.cache {
+            cache.store(digest, &component);
+        }
+        Ok(component)
+    }
+
+    /// A store for one call: its limits, its deadline, its tables.
+    pub(super) fn store(
+        &self,
+        log: LogBook,
+        tables: Option<Box<dyn AnyTables>>,
+        deadline: Duration,
+    ) -> Store<State> {
+        let mut store = Store::new(&self.engine, State::new(&self.limits, log, tables));
+        store.limiter(|state| &mut state.usage);
+        let began = Instant::now();
+        let stopping = self.stopping.clone();
+        store.set_epoch_deadline(TICKS_PER_LOOK);
+        store.epoch_deadline_callback(move |context| {
+            if stopping.load(Ordering::Relaxed) {
+                return Err(super::fault::HostFault::stopping().into());
+            }
+            // A slow database is not the guest's doing.
+            let used = began.elapsed().saturating_sub(context.data().tables_time);
+            Ok(match used >= deadline {
+                true => UpdateDeadline::Interrupt,
+                false => UpdateDeadline::Continue(TICKS_PER_LOOK),
+            })
+        });
+        store
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        drop(self.ticker.take());
+    }
+}
+
+/// Stack of host functions under a guest, with plenty to spare.
+const HOST_STACK_BYTES: usize = 1 << 20;
+
+/// What the binary format may use: what the engine's settings allow.
+fn features() -> wasmparser::WasmFeatures {
+    use wasmparser::WasmFeatures as F;
+    F::default().difference(F::THREADS | F::RELAXED_SIMD | F::MEMORY64)
+}
+
+fn config(limits: &PluginLimits) -> Config {
+    let stack_bytes = usize::try_from(limits.stack_bytes_max).unwrap_or(usize::MAX);
+    let mut config = Config::new();
+    config
+        // The same bits on every machine.
+        .cranelift_nan_canonicalization(true)
+        .wasm_relaxed_simd(false)
+        .relaxed_simd_deterministic(true)
+        // It costs on each call, and a call is synchronous.
+        .concurrency_support(false)
+        // Stops a guest that spins; fuel costs about the same.
+        .epoch_interruption(true)
+        .max_wasm_stack(stack_bytes)
+        // Not used by synchronous calls, but checked against the above.
+        .async_stack_size(stack_bytes.saturating_add(HOST_STACK_BYTES))
+        // A fresh instance maps the compiled image.
+        .memory_init_cow(true)
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES_MAX));
+    config
+}
+
+/// Advances the engine's epoch until it is dropped.
+struct Ticker {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engine: Engine) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let tick = move || {
+            while !stopped.load(Ordering::Relaxed) {
+                std::thread::park_timeout(TICK);
+                engine.increment_epoch();
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("plugin-ticker".into())
+            .spawn(tick)?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // It cannot panic, and there is nobody to tell.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! A plugin that is ready to be called.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lamphouse_contract::{Descriptor, packed};
+use wasmtime::Store;
+use wasmtime::component::Component;
+
+use super::bindings::packed::PackedProjectorPluginPre;
+use super::bindings::typed::ProjectorPluginPre;
+use super::bindings::typed::exports::lamphouse::plugin::projector::Event;
+use super::bindings::types;
+use super::fault::{self, HostFault};
+use super::inspect::Lane;
+use super::log_book::LogBook;
+use super::state::State;
+use super::{Call, CallError, CallReport, GuestTables, PluginError, Sandbox, convert, descriptor};
+use crate::core::{Class, PluginDigest};
+
+/// A plugin: compiled, described, checked. Each call gets a fresh instance.
+pub struct Plugin {
+    sandbox: Arc<Sandbox>,
+    digest: PluginDigest,
+    descriptor: Arc<Descriptor>,
+    world: World,
+}
+
+/// Linked and ready to be instantiated.
+enum World {
+    Typed(ProjectorPluginPre<State>),
+    Packed(PackedProjectorPluginPre<State>),
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Plugin({} {} {})",
+            self.descriptor.name,
+            self.descriptor.version,
+            self.digest.short()
+        )
+    }
+}
+
+impl Plugin {
+    pub(super) fn new(
+        sandbox: Arc<Sandbox>,
+        digest: PluginDigest,
+        component: &Component,
+    ) -> Result<Self, PluginError> {
+        let world = World::link(&sandbox, component)?;
+        let descriptor = describe(&sandbox, &world)?;
+        Ok(Self {
+            sandbox,
+            digest,
+            descriptor: Arc::new(descriptor),
+            world,
+        })
+    }
+
+    /// SHA-256 of the file as it was submitted.
+    pub fn digest(&self) -> PluginDigest {
+        self.digest
+    }
+
+    /// What the plugin says of itself; valid.
+    pub fn descriptor(&self) -> &Arc<Descriptor> {
+        &self.descriptor
+    }
+
+    /// How calls cross the boundary.
+    pub fn lane(&self) -> Lane {
+        match self.world {
+            World::Typed(_) => Lane::Typed,
+            World::Packed(_) => Lane::Packed,
+        }
+    }
+
+    /// Calls `project` with some events, in a fresh instance, on this thread, which needs
+    /// [`Sandbox::thread_stack_bytes`] of stack. Gives the tables back whatever happened; after an error, all their
+    /// changes of this call are to be dropped.
+    pub fn project<T: GuestTables>(&self, call: &Call, tables: T) -> (T, CallReport, Result<(), CallError>) {
+        let began = Instant::now();
+        let limits = self.sandbox.limits();
+        let log = LogBook::new(limits);
+        let deadline_ms = limits.call_ms_max.saturating_mul(call.deadline_factor.max(1));
+        let deadline = Duration::from_millis(deadline_ms);
+        let mut store = self.sandbox.store(log.clone(), Some(Box::new(tables)), deadline);
+        let result = match self.world.project(&mut store, call) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failure)) => Err(fault::of_failure(
+                &failure.message,
+                &failure.trace,
+                failure.index,
+                store.data(),
+            )),
+            Err(error) => Err(fault::of_trap(&error, store.data(), limits, deadline_ms)),
+        };
+        let tables = store
+            .into_data()
+            .tables
+            .expect("invariant: a call's tables stay in its store");
+        let tables = tables
+            .into_any()
+            .downcast::<T>()
+            .expect("invariant: the tables are those that were given");
+        let (lines, log_dropped) = log.take();
+        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        (
+            *tables,
+            CallReport {
+                log: lines,
+                log_dropped,
+                nanos,
+            },
+            result,
+        )
+    }
+}
+
+impl World {
+    fn link(sandbox: &Sandbox, component: &Component) -> Result<Self, PluginError> {
+        let refused = |error: wasmtime::Error| {
+            PluginError::World(format!(
+                "the plugin does not fit the contract or WASI 0.2 as this host has it: {error:#}"
+            ))
+        };
+        let pre = sandbox.linker().instantiate_pre(component).map_err(refused)?;
+        match PackedProjectorPluginPre::new(pre.clone()) {
+            Ok(packed) => Ok(Self::Packed(packed)),
+            Err(_) => Ok(Self::Typed(ProjectorPluginPre::new(pre).map_err(refused)?)),
+        }
+    }
+
+    /// Calls `describe` twice in one instance: a guest that keeps state between calls tells on itself.
+    fn describe(&self, store: &mut Store<State>) -> wasmtime::Result<[types::Descriptor; 2]> {
+        match self {
+            Self::Typed(pre) => {
+                let instance = pre.instantiate(&mut *store)?;
+                let guest = instance.lamphouse_plugin_projector();
+                Ok([
+                    guest.call_describe(&mut *store)?,
+                    guest.call_describe(&mut *store)?,
+                ])
+            }
+            Self::Packed(pre) => {
+                let instance = pre.instantiate(&mut *store)?;
+                let guest = instance.lamphouse_plugin_packed_projector();
+                Ok([
+                    guest.call_describe(&mut *store)?,
+                    guest.call_describe(&mut *store)?,
+                ])
+            }
+        }
+    }
+
+    fn project(&self, store: &mut Store<State>, call: &Call) -> wasmtime::Result<Result<(), types::Failure>> {
+        let bytes = call.batch.packed(call.range.clone());
+        match self {
+            Self::Typed(pre) => {
+                let events = typed_events(bytes)?;
+                let instance = pre.instantiate(&mut *store)?;
+                instance.lamphouse_plugin_projector().call_project(store, &events)
+            }
+            Self::Packed(pre) => {
+                let instance = pre.instantiate(&mut *store)?;
+                let changes = instance
+                    .lamphouse_plugin_packed_projector()
+                    .call_project(&mut *store, bytes)?;
+                match changes {
+                    Ok(changes) => Ok(Ok(store
+                        .data_mut()
+                        .apply("the changes that project returned", &changes)?)),
+                    Err(failure) => Ok(Err(failure)),
+                }
+            }
+        }
+    }
+}
+
+/// Events as records that borrow from the batch.
+fn typed_events(bytes: &[u8]) -> wasmtime::Result<Vec<Event<'_>>> {
+    // A log reader of ours wrote the batch.
+    let misread = |error: packed::PackedError| HostFault {
+        class: Class::Bug,
+        message: format!("a batch of events is not what PACKED.md says: {}", error.0),
+    };
+    let mut typed = Vec::new();
+    for event in packed::events(bytes) {
+        let event = event.map_err(misread)?;
+        typed.push(Event {
+            position: event.position,
+            part: event.part,
+            id: event.id,
+            stream_id: event.stream_id,
+            stream_type: event.stream_type,
+            stream_version: event.stream_version,
+            event_type: event.event_type,
+            schema_version: event.schema_version,
+            data: event.data,
+            metadata: event.metadata,
+            occurred_at: event.occurred_at,
+            recorded_at: event.recorded_at,
+        });
+    }
+    Ok(typed)
+}
+
+/// What the plugin says of itself, checked.
+fn describe(sandbox: &Sandbox, world: &World) -> Result<Descriptor, PluginError> {
+    let (first, second) = described(sandbox, world)?;
+    let invalid = |problems| PluginError::Descriptor { problems };
+    let first = convert::descriptor_in(first).map_err(invalid)?;
+    let second = convert::descriptor_in(second).map_err(invalid)?;
+    if first != second {
+        return Err(PluginError::DescribeDiffers(descriptor::difference(
+            &first, &second,
+        )));
+    }
+    match descriptor::problems(&first) {
+        problems if problems.is_empty() => Ok(first),
+        problems => Err(invalid(problems)),
+    }
+}
+
+/// Runs `describe` on a thread of its own, because the caller's may have too little stack.
+fn described(
+    sandbox: &Sandbox,
+    world: &World,
+) -> Result<(types::Descriptor, types::Descriptor), PluginError> {
+    let limits = sandbox.limits();
+    let call = || {
+        let log = LogBook::new(limits);
+        let mut store = sandbox.store(log.clone(), None, Duration::from_millis(limits.call_ms_max));
+        let described = world.describe(&mut store);
+        let error = match described {
+            Ok([first, second]) => return Ok((first, second)),
+            Err(error) => fault::of_trap(&error, store.data(), limits, limits.call_ms_max),
+        };
+        drop(store);
+        Err(PluginError::Describe {
+            error,
+            log: log.take().0,
+        })
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("plugin-describe".into())
+            .stack_size(sandbox.thread_stack_bytes())
+            .spawn_scoped(scope, call)
+            .map_err(|error| PluginError::Host(format!("no thread to call describe on: {error}")))?;
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(PluginError::Host("the call of describe panicked".into())))
+    })
+}

@@ -1,0 +1,288 @@
+//! What a file is, from its bytes alone, before anything of it is compiled or run.
+
+use wasmparser::{Encoding, Parser, Payload};
+
+use super::PluginError;
+
+/// The contract that this host serves.
+pub(super) const CONTRACT_VERSION: &str = "0.1.0";
+
+/// How a projector's calls cross the boundary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// World `projector-plugin`: events as records, one host call a change.
+    Typed,
+    /// World `packed-projector-plugin`: byte lists both ways.
+    Packed,
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub(super) enum File {
+    /// A core module: what `cargo build --target wasm32-unknown-unknown` gives.
+    Module,
+    /// A component of one of our worlds.
+    Component,
+}
+
+/// Says what a file is, or why it is nothing that can be run here.
+pub(super) fn inspect(bytes: &[u8]) -> Result<File, PluginError> {
+    if let Some(what) = not_wasm(bytes) {
+        return Err(PluginError::NotWasm(what));
+    }
+    let outline = Outline::read(bytes)?;
+    let forbidden: Vec<String> = outline.forbidden_imports();
+    if !forbidden.is_empty() {
+        return Err(PluginError::Imports { imports: forbidden });
+    }
+    if outline.component {
+        return outline.lane().map(|_| File::Component);
+    }
+    if !outline.component_type {
+        return Err(PluginError::World(no_component_type(&outline)));
+    }
+    Ok(File::Module)
+}
+
+fn no_component_type(outline: &Outline) -> String {
+    format!(
+        "the file is a core WebAssembly module without an embedded component type, so that nothing says which world it \
+         is made for{}. Build it with the Lamphouse SDK or with wit-bindgen, which embed one, and do not strip custom \
+         sections",
+        match outline.exports.is_empty() {
+            true => " (it exports nothing)".to_owned(),
+            false => format!(" (it exports {})", listed(&outline.exports)),
+        }
+    )
+}
+
+/// What the file looks like if it does not begin as WebAssembly.
+fn not_wasm(bytes: &[u8]) -> Option<String> {
+    const PRECOMPILED: &str = "the file is precompiled native code (.cwasm); loading code that somebody else compiled is unsafe, so that it \
+         is refused. Deploy the .wasm file that it was made from";
+    let build = "Deploy the .wasm file that your build makes";
+    if bytes.is_empty() {
+        return Some(format!("the file is empty. {build}"));
+    }
+    if bytes.starts_with(b"\0asm") {
+        return None;
+    }
+    if wasmtime::Engine::detect_precompiled(bytes).is_some() {
+        return Some(PRECOMPILED.to_owned());
+    }
+    let looks_like = match bytes {
+        [0x7f, b'E', b'L', b'F', ..] => "a native program or library (ELF)",
+        [0x1f, 0x8b, ..] => "compressed with gzip",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "compressed with zstd",
+        [b'P', b'K', 3, 4, ..] => "a zip archive",
+        [b'M', b'Z', ..] => "a Windows program",
+        [0xcf | 0xce, 0xfa, 0xed, 0xfe, ..] => "a macOS program",
+        [b'B', b'C', 0xc0, 0xde, ..] => "LLVM bitcode",
+        _ => return Some(text_or_unknown(bytes)),
+    };
+    Some(format!(
+        "the file is not WebAssembly: it is {looks_like}. {build}"
+    ))
+}
+
+fn text_or_unknown(bytes: &[u8]) -> String {
+    let head = &bytes[..bytes.len().min(200)];
+    let head = match std::str::from_utf8(head) {
+        Ok(text) => Some(text),
+        // A character may be cut at the end of the head.
+        Err(error) if error.error_len().is_none() => std::str::from_utf8(&head[..error.valid_up_to()]).ok(),
+        Err(_) => None,
+    };
+    let readable = head.filter(|text| !text.chars().any(|c| c.is_control() && !c.is_whitespace()));
+    match readable.map(str::trim_start) {
+        Some(text)
+            if text.starts_with("(module") || text.starts_with("(component") || text.starts_with(";;") =>
+        {
+            "the file is WebAssembly text. Deploy the binary form of it".to_owned()
+        }
+        Some(text) => {
+            let line: String = text.lines().next().unwrap_or_default().chars().take(40).collect();
+            format!(
+                "the file is not WebAssembly: it is text that begins '{line}'. Deploy the .wasm file that your build makes"
+            )
+        }
+        None => {
+            let first: Vec<String> = bytes.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+            format!(
+                "the file is not WebAssembly: it begins with the bytes {}, not 00 61 73 6d",
+                first.join(" ")
+            )
+        }
+    }
+}
+
+/// The outermost imports and exports.
+#[derive(Debug, Default)]
+struct Outline {
+    component: bool,
+    /// Of a component: the names; of a module: `(module, name)`.
+    imports: Vec<(String, Option<String>)>,
+    exports: Vec<String>,
+    /// Whether a module has the custom section that says its world.
+    component_type: bool,
+}
+
+impl Outline {
+    fn read(bytes: &[u8]) -> Result<Self, PluginError> {
+        Self::walk(bytes).map_err(|error| {
+            let cut =
+                error.message().contains("unexpected end") || error.message().contains("bytes remaining");
+            PluginError::Invalid(format!(
+                "the file begins as WebAssembly and is not valid at byte {} of {}: {}{}",
+                error.offset(),
+                bytes.len(),
+                error.message(),
+                if cut {
+                    "; it looks cut short, as by a copy that was still under way"
+                } else {
+                    ""
+                }
+            ))
+        })
+    }
+
+    fn walk(bytes: &[u8]) -> wasmparser::Result<Self> {
+        let mut outline = Self::default();
+        let mut depth = 0_u32;
+        for payload in Parser::new(0).parse_all(bytes) {
+            match payload? {
+                Payload::Version { encoding, .. } => {
+                    depth += 1;
+                    if depth == 1 {
+                        outline.component = encoding == Encoding::Component;
+                    }
+                }
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                _ if depth > 1 => {}
+                Payload::ComponentImportSection(section) => {
+                    for import in section {
+                        outline.imports.push((import?.name.name.to_owned(), None));
+                    }
+                }
+                Payload::ComponentExportSection(section) => {
+                    for export in section {
+                        outline.exports.push(export?.name.name.to_owned());
+                    }
+                }
+                Payload::ImportSection(section) => {
+                    for import in section.into_imports() {
+                        let import = import?;
+                        outline
+                            .imports
+                            .push((import.module.to_owned(), Some(import.name.to_owned())));
+                    }
+                }
+                Payload::ExportSection(section) => {
+                    for export in section {
+                        outline.exports.push(export?.name.to_owned());
+                    }
+                }
+                Payload::CustomSection(section) if section.name().starts_with("component-type") => {
+                    outline.component_type = true;
+                }
+                _ => {}
+            }
+        }
+        Ok(outline)
+    }
+
+    fn forbidden_imports(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for (module, name) in &self.imports {
+            let shown = match name {
+                None if allowed_interface(module) => continue,
+                Some(_)
+                    if allowed_interface(module)
+                        || module == PREVIEW1
+                        || self.left_to_the_encoder(module) =>
+                {
+                    continue;
+                }
+                // An interface is refused as a whole; a bare module such as `env` is named with what is wanted of it.
+                Some(name) if !module.contains(':') => format!("{module}.{name}"),
+                _ => module.clone(),
+            };
+            if !names.contains(&shown) {
+                names.push(shown);
+            }
+        }
+        names
+    }
+
+    /// Forms that `wit-component` knows better than we do: it checks them against the embedded world.
+    fn left_to_the_encoder(&self, module: &str) -> bool {
+        self.component_type && (module.starts_with("cm32p2") || module.starts_with('[') || module == "$root")
+    }
+
+    fn lane(&self) -> Result<Lane, PluginError> {
+        let exported = |interface: &str| {
+            let name = format!("lamphouse:plugin/{interface}");
+            self.exports
+                .iter()
+                .find(|export| export.split('@').next() == Some(&name))
+                .map(String::as_str)
+        };
+        let ours = |name: &str| name.ends_with(&format!("@{CONTRACT_VERSION}"));
+        if let Some(name) = exported("packed-projector")
+            .filter(|name| ours(name))
+            .or(exported("projector"))
+        {
+            return match ours(name) {
+                true if name.contains("packed") => Ok(Lane::Packed),
+                true => Ok(Lane::Typed),
+                false => Err(PluginError::World(format!(
+                    "the plugin exports {name}, and this host serves version {CONTRACT_VERSION} of the contract. Build \
+                     the plugin against that version, or use a host that serves its version"
+                ))),
+            };
+        }
+        if let Some(name) = exported("upcaster").or(exported("packed-upcaster")) {
+            return Err(PluginError::World(format!(
+                "the plugin exports {name}: it is an upcaster, and this version of the host runs projectors only"
+            )));
+        }
+        let has = match self.exports.is_empty() {
+            true => "nothing".to_owned(),
+            false => listed(&self.exports),
+        };
+        Err(PluginError::World(format!(
+            "the component is of another world: it exports {has}, and a plugin exports \
+             lamphouse:plugin/projector@{CONTRACT_VERSION} or lamphouse:plugin/packed-projector@{CONTRACT_VERSION}"
+        )))
+    }
+}
+
+/// The import module of WASI 0.1, which the host adapts.
+pub(super) const PREVIEW1: &str = "wasi_snapshot_preview1";
+
+/// Whether the host has an interface of this name: `namespace:package/interface@version`.
+fn allowed_interface(name: &str) -> bool {
+    let Some((path, version)) = name.split_once('@') else {
+        return false;
+    };
+    let Some((package, interface)) = path.split_once('/') else {
+        return false;
+    };
+    match package {
+        "lamphouse:plugin" => version == CONTRACT_VERSION && matches!(interface, "tables" | "log" | "types"),
+        "wasi:cli" | "wasi:clocks" | "wasi:random" | "wasi:io" | "wasi:filesystem" | "wasi:sockets" => {
+            version.starts_with("0.2.")
+        }
+        _ => false,
+    }
+}
+
+/// The first few of a list.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0..=SHOWN => shown,
+        more => format!("{shown} and {} more", more - SHOWN),
+    }
+}

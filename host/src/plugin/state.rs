@@ -1,0 +1,239 @@
+//! What one call's store holds, and the host functions that a guest may call on it.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use lamphouse_contract::{Change, Key, packed};
+use wasmtime_wasi::{WasiCtxView, WasiView};
+
+use super::bindings::{log, tables, types};
+use super::determinism::{HasWasi, Wasi};
+use super::fault::HostFault;
+use super::limits::Usage;
+use super::log_book::LogBook;
+use super::{GuestTables, convert};
+use crate::core::limits::PluginLimits;
+
+/// The data of one call's store.
+pub(super) struct State {
+    /// None in `describe`.
+    pub(super) tables: Option<Box<dyn AnyTables>>,
+    pub(super) usage: Usage,
+    pub(super) log: LogBook,
+    /// Spent in the tables on the guest's behalf: not the guest's time.
+    pub(super) tables_time: Duration,
+    wasi: Wasi,
+}
+
+/// [`GuestTables`] that can be given back as what they were.
+pub(super) trait AnyTables: GuestTables {
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+impl<T: GuestTables> AnyTables for T {
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+impl State {
+    pub(super) fn new(limits: &PluginLimits, log: LogBook, tables: Option<Box<dyn AnyTables>>) -> Self {
+        Self {
+            tables,
+            usage: Usage::new(limits),
+            wasi: Wasi::new(log.clone()),
+            log,
+            tables_time: Duration::ZERO,
+        }
+    }
+
+    /// Runs `work` on the tables, on the host's time.
+    fn on_tables<R>(
+        &mut self,
+        function: &'static str,
+        work: impl FnOnce(&mut dyn AnyTables) -> Result<R, super::TablesError>,
+    ) -> wasmtime::Result<R> {
+        let tables = self.tables.as_deref_mut().ok_or_else(|| {
+            HostFault::rule(
+                function,
+                "describe must be pure: it may not call the tables; only project may",
+            )
+        })?;
+        let began = Instant::now();
+        let result = work(tables);
+        self.tables_time += began.elapsed();
+        Ok(result.map_err(|error| HostFault::of_tables(function, error))?)
+    }
+
+    /// Decodes a packed sequence of changes, counting each against the limits.
+    pub(super) fn unpack_changes(&mut self, function: &str, bytes: &[u8]) -> Result<Vec<Change>, HostFault> {
+        let mut changes = Vec::new();
+        let mut sequence = packed::changes(bytes);
+        let mut start = 0;
+        while let Some(change) = sequence.next() {
+            let change = change.map_err(|error| {
+                let nth = changes.len() + 1;
+                HostFault::rule(
+                    function,
+                    format_args!("change {nth} is not what PACKED.md says: {}", error.0),
+                )
+            })?;
+            let end = sequence.position();
+            self.usage
+                .change((end - start) as u64)
+                .map_err(|why| HostFault::rule(function, why))?;
+            start = end;
+            changes.push(change);
+        }
+        Ok(changes)
+    }
+
+    /// Applies the changes that a packed `project` returned.
+    pub(super) fn apply(&mut self, function: &'static str, bytes: &[u8]) -> wasmtime::Result<()> {
+        let changes = self.unpack_changes(function, bytes)?;
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.on_tables(function, |tables| tables.change_all(changes))
+    }
+
+    fn change(&mut self, function: &'static str, change: Change) -> wasmtime::Result<()> {
+        let counted = self.usage.change(convert::change_bytes(&change));
+        counted.map_err(|why| HostFault::rule(function, why))?;
+        self.on_tables(function, |tables| tables.change(change))
+    }
+}
+
+impl HasWasi for State {
+    fn wasi(&mut self) -> &mut Wasi {
+        &mut self.wasi
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi.view()
+    }
+}
+
+impl types::Host for State {}
+
+impl log::Host for State {
+    fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        let level = match level {
+            log::Level::Trace => "trace",
+            log::Level::Debug => "debug",
+            log::Level::Info => "info",
+            log::Level::Warn => "warn",
+            log::Level::Error => "error",
+        };
+        self.log.write(level, &message);
+        Ok(())
+    }
+}
+
+fn key(function: &'static str, values: Vec<types::Value>) -> wasmtime::Result<Key> {
+    Ok(convert::row_in(values).map_err(|why| HostFault::rule(function, why))?)
+}
+
+fn cells(function: &'static str, cells: Vec<types::Cell>) -> wasmtime::Result<Vec<lamphouse_contract::Cell>> {
+    Ok(convert::cells_in(cells).map_err(|why| HostFault::rule(function, why))?)
+}
+
+type Values = Vec<types::Value>;
+
+impl tables::Host for State {
+    fn get(&mut self, table: u32, key_values: Values) -> wasmtime::Result<Option<Values>> {
+        let key = key("tables.get", key_values)?;
+        let rows = self.on_tables("tables.get", |tables| tables.get_many(table, vec![key]))?;
+        Ok(rows
+            .first()
+            .and_then(Option::as_deref)
+            .map(|row| convert::row_out(row)))
+    }
+
+    fn get_many(&mut self, table: u32, keys: Vec<Values>) -> wasmtime::Result<Vec<Option<Values>>> {
+        let keys = keys.into_iter().map(|values| key("tables.get-many", values));
+        let keys = keys.collect::<wasmtime::Result<Vec<Key>>>()?;
+        let rows = self.on_tables("tables.get-many", |tables| tables.get_many(table, keys))?;
+        Ok(rows
+            .iter()
+            .map(|row| row.as_deref().map(|row| convert::row_out(row)))
+            .collect())
+    }
+
+    fn find(
+        &mut self,
+        table: u32,
+        index: u32,
+        prefix: Values,
+        after: Option<Values>,
+        limit: u32,
+    ) -> wasmtime::Result<Vec<Values>> {
+        let prefix = key("tables.find", prefix)?.into_vec();
+        let after = after.map(|values| key("tables.find", values)).transpose()?;
+        let rows = self.on_tables("tables.find", |tables| {
+            tables.find(table, index, prefix, after, limit)
+        })?;
+        Ok(rows.iter().map(|row| convert::row_out(row)).collect())
+    }
+
+    fn put(&mut self, table: u32, row: Values) -> wasmtime::Result<()> {
+        let row = key("tables.put", row)?;
+        self.change("tables.put", Change::Put { table, row })
+    }
+
+    fn patch(&mut self, table: u32, key_values: Values, changed: Vec<types::Cell>) -> wasmtime::Result<()> {
+        let (key, cells) = (key("tables.patch", key_values)?, cells("tables.patch", changed)?);
+        self.change("tables.patch", Change::Patch { table, key, cells })
+    }
+
+    fn upsert(&mut self, table: u32, key_values: Values, changed: Vec<types::Cell>) -> wasmtime::Result<()> {
+        let (key, cells) = (
+            key("tables.upsert", key_values)?,
+            cells("tables.upsert", changed)?,
+        );
+        self.change("tables.upsert", Change::Upsert { table, key, cells })
+    }
+
+    fn remove(&mut self, table: u32, key_values: Values) -> wasmtime::Result<()> {
+        let key = key("tables.remove", key_values)?;
+        self.change("tables.remove", Change::Remove { table, key })
+    }
+
+    fn apply(&mut self, changes: Vec<u8>) -> wasmtime::Result<()> {
+        State::apply(self, "tables.apply", &changes)
+    }
+
+    fn read(&mut self, keys: Vec<u8>) -> wasmtime::Result<Vec<u8>> {
+        const NAME: &str = "tables.read";
+        // By table, so that each table's rows are read together; the answer is in the order of the question.
+        let mut by_table: BTreeMap<u32, (Vec<usize>, Vec<Key>)> = BTreeMap::new();
+        let mut count = 0;
+        for read in packed::reads(&keys) {
+            let (table, key) = read.map_err(|error| {
+                HostFault::rule(
+                    NAME,
+                    format_args!("read {} is not what PACKED.md says: {}", count + 1, error.0),
+                )
+            })?;
+            let (places, keys) = by_table.entry(table).or_default();
+            places.push(count);
+            keys.push(key);
+            count += 1;
+        }
+        let mut rows = vec![None; count];
+        for (table, (places, keys)) in by_table {
+            let found = self.on_tables(NAME, |tables| tables.get_many(table, keys))?;
+            for (place, row) in places.into_iter().zip(found) {
+                rows[place] = row;
+            }
+        }
+        let mut answer = Vec::new();
+        for row in &rows {
+            packed::write_answer(&mut answer, row.as_deref().map(|row| &row[..]));
+        }
+        Ok(answer)
+    }
+}

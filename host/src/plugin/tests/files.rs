@@ -1,0 +1,150 @@
+//! Files that are no plugins.
+
+use insta::assert_snapshot;
+
+use super::*;
+
+fn refusal(bytes: &[u8]) -> PluginError {
+    let error = sandbox().load(bytes).unwrap_err();
+    assert_eq!(error.class(), crate::core::Class::Fault);
+    error
+}
+
+#[test]
+fn what_is_not_wasm_is_named() {
+    assert_snapshot!(refusal(b""), @"the file is empty. Deploy the .wasm file that your build makes");
+    assert_snapshot!(refusal(b"\x7fELF\x02\x01\x01 and so on"), @"the file is not WebAssembly: it is a native program or library (ELF). Deploy the .wasm file that your build makes");
+    assert_snapshot!(refusal(b"\x1f\x8b\x08"), @"the file is not WebAssembly: it is compressed with gzip. Deploy the .wasm file that your build makes");
+    assert_snapshot!(refusal(b"  (module)"), @"the file is WebAssembly text. Deploy the binary form of it");
+    assert_snapshot!(refusal(b"<!DOCTYPE html>\n<title>404</title>"), @"the file is not WebAssembly: it is text that begins '<!DOCTYPE html>'. Deploy the .wasm file that your build makes");
+    assert_snapshot!(refusal(&[0xde, 0xad, 0xbe, 0xef, 0x00]), @"the file is not WebAssembly: it begins with the bytes de ad be ef, not 00 61 73 6d");
+}
+
+#[test]
+fn precompiled_code_is_refused() {
+    let engine = wasmtime::Engine::default();
+    let code = engine
+        .precompile_component(&wat::parse_str("(component)").unwrap())
+        .unwrap();
+    assert_snapshot!(refusal(&code), @"the file is precompiled native code (.cwasm); loading code that somebody else compiled is unsafe, so that it is refused. Deploy the .wasm file that it was made from");
+}
+
+#[test]
+fn half_a_file_is_said_to_be_cut_short() {
+    let puppet = puppet_file();
+    let error = refusal(&puppet[..puppet.len() / 2]).to_string();
+    assert!(error.contains("it looks cut short"), "{error}");
+    for bytes in [5, 100, puppet.len() - 1] {
+        assert!(
+            matches!(refusal(&puppet[..bytes]), PluginError::Invalid(_)),
+            "{bytes} bytes"
+        );
+    }
+}
+
+#[test]
+fn damaged_code_is_invalid() {
+    let mut module = wat_guest::guest("", "", "");
+    let end = module
+        .windows(4)
+        .position(|window| window == b"\x0f\x6a\x10\x00".as_slice());
+    assert_eq!(end, None);
+    // The body of `describe` is `i32.const 0, end`: make an unknown instruction of it.
+    let body = module
+        .windows(5)
+        .position(|window| window == [4, 0, 0x41, 0, 0x0b])
+        .unwrap();
+    module[body + 2] = 0xff;
+    let error = refusal(&module);
+    assert!(
+        matches!(error, PluginError::World(_) | PluginError::Invalid(_)),
+        "{error}"
+    );
+}
+
+#[test]
+fn components_of_other_worlds_say_what_they_are() {
+    assert_snapshot!(refusal(b"\0asm\x0d\0\x01\0"), @"the component is of another world: it exports nothing, and a plugin exports lamphouse:plugin/projector@0.1.0 or lamphouse:plugin/packed-projector@0.1.0");
+    let other = wat::parse_str(
+        r#"(component (core module $m (func (export "run"))) (core instance $i (instantiate $m))
+        (func $run (canon lift (core func $i "run"))) (export "run" (func $run)))"#,
+    );
+    assert_snapshot!(refusal(&other.unwrap()), @"the component is of another world: it exports run, and a plugin exports lamphouse:plugin/projector@0.1.0 or lamphouse:plugin/packed-projector@0.1.0");
+    let upcaster = wat::parse_str(
+        r#"(component (instance $i) (export "lamphouse:plugin/upcaster@0.1.0" (instance $i)))"#,
+    );
+    assert_snapshot!(refusal(&upcaster.unwrap()), @"the plugin exports lamphouse:plugin/upcaster@0.1.0: it is an upcaster, and this version of the host runs projectors only");
+    let newer = wat::parse_str(
+        r#"(component (instance $i) (export "lamphouse:plugin/projector@0.9.0" (instance $i)))"#,
+    );
+    assert_snapshot!(refusal(&newer.unwrap()), @"the plugin exports lamphouse:plugin/projector@0.9.0, and this host serves version 0.1.0 of the contract. Build the plugin against that version, or use a host that serves its version");
+}
+
+#[test]
+fn a_module_without_a_component_type_is_refused() {
+    let module = wat::parse_str(r#"(module (func (export "main")))"#).unwrap();
+    assert_snapshot!(refusal(&module), @"the file is a core WebAssembly module without an embedded component type, so that nothing says which world it is made for (it exports main). Build it with the Lamphouse SDK or with wit-bindgen, which embed one, and do not strip custom sections");
+}
+
+#[test]
+fn a_module_that_does_not_fit_its_world_is_refused() {
+    let module = wat::parse_str(r#"(module (memory (export "memory") 1))"#).unwrap();
+    let module = wat_guest::embed(
+        module,
+        "world w { include lamphouse:plugin/projector-plugin@0.1.0; }",
+    );
+    let error = refusal(&module).to_string();
+    assert!(
+        error.starts_with("the core module does not fit the world that it was built for: "),
+        "{error}"
+    );
+    assert!(error.contains("describe"), "{error}");
+}
+
+#[test]
+fn forbidden_imports_are_named() {
+    let http = wat_guest::guest(
+        "import wasi:http/outgoing-handler@0.2.0;",
+        r#"(import "wasi:http/outgoing-handler@0.2.0" "handle" (func (result i32)))"#,
+        "",
+    );
+    assert_snapshot!(refusal(&http), @"the plugin imports wasi:http/outgoing-handler@0.2.0, which plugins do not get: there are lamphouse:plugin/tables and /log, and a WASI 0.2 without network, files and real time (cli, clocks, random, io, filesystem, sockets). Remove what needs it");
+    let env = wat_guest::guest(
+        "",
+        r#"(import "env" "foo" (func)) (import "env" "bar" (func))"#,
+        "",
+    );
+    assert_snapshot!(refusal(&env), @"the plugin imports env.foo, env.bar, which plugins do not get: there are lamphouse:plugin/tables and /log, and a WASI 0.2 without network, files and real time (cli, clocks, random, io, filesystem, sockets). Remove what needs it");
+    let component = wat::parse_str(
+        r#"(component (import "wasi:http/types@0.2.3" (instance)) (import "my:own/thing" (instance)) (import "plain" (func)))"#,
+    );
+    assert_snapshot!(refusal(&component.unwrap()), @"the plugin imports wasi:http/types@0.2.3, my:own/thing, plain, which plugins do not get: there are lamphouse:plugin/tables and /log, and a WASI 0.2 without network, files and real time (cli, clocks, random, io, filesystem, sockets). Remove what needs it");
+}
+
+#[test]
+fn a_socket_links_and_is_denied() {
+    // Ok is 0 in the first byte of the answer; the error's case follows: 1 is access-denied.
+    let module = wat_guest::guest(
+        "import wasi:sockets/tcp-create-socket@0.2.0;",
+        r#"(import "wasi:sockets/tcp-create-socket@0.2.0" "create-tcp-socket" (func $create (param i32 i32)))"#,
+        "(call $create (i32.const 0) (i32.const 4096))
+         (call $say (i64.load8_u (i32.const 4096))) (call $say (i64.add (i64.const 100) (i64.load8_u (i32.const 4100))))",
+    );
+    let plugin = sandbox().load(&module).unwrap();
+    let (tables, _, result) = call(&plugin, &["Any"]);
+    result.unwrap();
+    assert_snapshot!(tables.text(), @r#"
+    [Integer(1)]
+    [Integer(101)]
+    "#);
+}
+
+#[test]
+fn a_file_over_the_limit_is_refused() {
+    let limits = PluginLimits {
+        plugin_bytes_max: 1000,
+        ..small_limits()
+    };
+    let error = Sandbox::new(limits, None).unwrap().load(&[0; 1001]).unwrap_err();
+    assert_snapshot!(error, @"the plugin file has 1001 bytes, and 1000 bytes are allowed; raise [limits] plugin_bytes_max if it has to be that large");
+}

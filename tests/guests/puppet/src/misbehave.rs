@@ -1,0 +1,41 @@
+//! What a guest can do wrong without the host's help.
+
+use core::hint::black_box;
+
+pub fn spin() -> ! {
+    let mut n = 0_u64;
+    loop {
+        n = black_box(n.wrapping_add(1));
+    }
+}
+
+pub fn eat_memory() {
+    let mut hoard = Vec::new();
+    loop {
+        hoard.push(black_box(vec![1_u8; 1 << 20]));
+    }
+}
+
+/// Uses the stack of calls.
+#[inline(never)]
+pub fn recurse(depth: u64) -> u64 {
+    match black_box(depth) {
+        u64::MAX => 0,
+        depth => recurse(depth + 1).wrapping_add(depth),
+    }
+}
+
+/// Uses the stack that Rust keeps in the guest's memory.
+#[inline(never)]
+pub fn recurse_in_memory(depth: u64) -> u64 {
+    let frame = black_box([depth; 64]);
+    match depth {
+        u64::MAX => frame[0],
+        depth => recurse_in_memory(depth + 1).wrapping_add(black_box(frame[63])),
+    }
+}
+
+#[inline(never)]
+pub fn trap() -> ! {
+    core::arch::wasm32::unreachable()
+}
