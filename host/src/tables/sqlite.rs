@@ -1,16 +1,288 @@
-//! The tables on SQLite.
+//! The tables in one SQLite file: `rusqlite` for everything but the migrations.
+//!
+//! Physical tables and control tables share the file with the public views; a user may add tables and views of their
+//! own. WAL, so that readers and the one writer do not wait for each other; `synchronous = NORMAL`, since rows and
+//! checkpoint go together: a power cut may take back the last commits, whole, and the events are read again. The file
+//! can be deleted whenever no host runs: the tables are built again.
+//!
+//! Two things hold the writer for as long as they take, and other projections wait: making an index on a large table,
+//! and a flush of another generation. (Drops go in steps.)
 
-use std::path::Path;
+mod connect;
+mod control;
+mod decimals;
+mod migrate;
+mod own;
+mod query;
+mod read;
+mod switch;
+#[cfg(test)]
+mod tests;
+mod turn;
+mod values;
+mod write;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::{StoreError, TableStore};
+use lamphouse_contract::Descriptor;
+use parking_lot::Mutex;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-/// Opens the tables in a SQLite file.
-pub(super) fn open(
-    _path: &Path,
-    _runtime: tokio::runtime::Handle,
-) -> Result<Arc<dyn TableStore>, StoreError> {
-    Err(StoreError::Invalid(
-        "tables on SQLite are not there yet".to_owned(),
-    ))
+use self::connect::{Purpose, fault};
+use self::turn::Turns;
+use self::write::Failure;
+use super::ddl::{self, Dialect, Relation};
+use super::{
+    Finish, GenerationRecord, GenerationState, Ownership, PluginRecord, ProjectionRecord, PublicTable,
+    QueryAnswer, QueryLimits, StoreError, Switch, TableReader, TableStore, TableWriter, physical_names,
+};
+use crate::core::{GenerationId, PluginDigest, PluginName};
+
+/// How long one step of a drop may hold the writer.
+const DROP_STEP_TIME: Duration = Duration::from_millis(20);
+
+/// Rows of the first step of a drop; later steps take what fits [`DROP_STEP_TIME`].
+const DROP_STEP_ROWS: usize = 2_000;
+
+/// Opens the tables in a SQLite file, making it or bringing it up to date.
+pub(super) fn open(path: &Path, runtime: tokio::runtime::Handle) -> Result<Arc<dyn TableStore>, StoreError> {
+    migrate::run(path, &runtime)?;
+    let control = connect::connect(path, Purpose::Write)?;
+    Ok(Arc::new(SqliteStore {
+        path: path.to_owned(),
+        control: Mutex::new(control),
+        turns: Arc::default(),
+    }))
+}
+
+struct SqliteStore {
+    path: PathBuf,
+    /// For control records and DDL; rows go by connections of their own.
+    control: Mutex<Connection>,
+    turns: Arc<Turns>,
+}
+
+impl SqliteStore {
+    fn look<T>(
+        &self,
+        doing: &str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        work(&self.control.lock()).map_err(|error| fault(&self.path, doing, &error))
+    }
+
+    /// One transaction in its turn. Short ones go as live work, so that a rebuild does not hold up the control plane.
+    fn change<T>(
+        &self,
+        doing: &str,
+        live: bool,
+        work: impl FnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        let _turn = self.turns.take(live);
+        let connection = self.control.lock();
+        let run = || -> Result<T, Failure> {
+            let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        };
+        run().map_err(|failure| failure.told(&self.path, doing))
+    }
+
+    /// Deletes a table's rows in steps, then drops it.
+    fn drop_table(&self, name: &str, schema: &lamphouse_contract::TableSchema) -> Result<(), StoreError> {
+        let relation = Relation::named(name);
+        let exists = self.look("look for a table", |connection| exists(connection, name))?;
+        let mut rows = DROP_STEP_ROWS;
+        while exists {
+            let start = Instant::now();
+            let deleted = self.change("drop a table", false, |connection| {
+                Ok(write::delete_some(connection, relation, schema, rows)?)
+            })?;
+            if deleted < rows {
+                break;
+            }
+            rows = next_step(rows, start.elapsed());
+        }
+        self.change("drop a table", false, |connection| {
+            Ok(connection.execute_batch(&format!("DROP TABLE IF EXISTS {relation}"))?)
+        })
+    }
+}
+
+/// Twice as much while a step is quick, half as much when it was slow.
+fn next_step(rows: usize, took: Duration) -> usize {
+    if took < DROP_STEP_TIME / 2 {
+        rows * 2
+    } else if took > DROP_STEP_TIME {
+        (rows / 2).max(100)
+    } else {
+        rows
+    }
+}
+
+fn exists(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT count(*) > 0 FROM sqlite_schema WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+}
+
+fn unknown(generation: GenerationId) -> Failure {
+    Failure::Store(StoreError::Invalid(format!(
+        "there is no generation {generation}"
+    )))
+}
+
+impl TableStore for SqliteStore {
+    fn try_own(&self) -> Result<Option<Box<dyn Ownership>>, StoreError> {
+        own::try_own(&self.path)
+    }
+
+    fn owner_address(&self) -> Result<Option<String>, StoreError> {
+        own::address(&self.path)
+    }
+
+    fn projections(&self) -> Result<Vec<ProjectionRecord>, StoreError> {
+        self.look("read projections", control::projections)
+    }
+
+    fn generations(&self) -> Result<Vec<GenerationRecord>, StoreError> {
+        self.look("read generations", control::generations)
+    }
+
+    fn public_tables(&self) -> Result<Vec<PublicTable>, StoreError> {
+        self.look("read the public tables", control::public_tables)
+    }
+
+    fn save_projection(&self, record: &ProjectionRecord) -> Result<(), StoreError> {
+        self.change("save a projection", true, |connection| {
+            Ok(control::save_projection(connection, record)?)
+        })
+    }
+
+    fn save_plugin(&self, record: &PluginRecord) -> Result<(), StoreError> {
+        self.change("keep a plugin", true, |connection| {
+            Ok(control::save_plugin(connection, record)?)
+        })
+    }
+
+    fn plugin(&self, digest: &PluginDigest) -> Result<Option<PluginRecord>, StoreError> {
+        self.look("read a plugin", |connection| control::plugin(connection, digest))
+    }
+
+    fn create_generation(
+        &self,
+        projection: &PluginName,
+        digest: &PluginDigest,
+        version: &str,
+        descriptor: &Arc<Descriptor>,
+        now: i64,
+    ) -> Result<GenerationRecord, StoreError> {
+        let text = serde_json::to_string(&**descriptor)
+            .map_err(|error| StoreError::Internal(format!("a descriptor cannot be stored: {error}")))?;
+        self.change("make a generation", true, |connection| {
+            let id = control::insert_generation(connection, projection, digest, version, &text, now)?;
+            let names = physical_names(id, &descriptor.tables)?;
+            for (table, name) in descriptor.tables.iter().zip(&names) {
+                connection.execute_batch(&ddl::create_table(
+                    Dialect::Sqlite,
+                    Relation::named(name),
+                    table,
+                ))?;
+            }
+            control::generation(connection, id)?.ok_or_else(|| unknown(id))
+        })
+    }
+
+    fn set_state(
+        &self,
+        generation: GenerationId,
+        state: GenerationState,
+        error: Option<&serde_json::Value>,
+    ) -> Result<(), StoreError> {
+        if matches!(state, GenerationState::Live | GenerationState::Dropped) {
+            let word = control::state_word(state);
+            return Err(StoreError::Internal(format!(
+                "generation {generation} cannot just be called {word}: that takes a switch or a drop"
+            )));
+        }
+        self.change("set a generation's state", true, |connection| {
+            if control::set_state(connection, generation, state, error)? {
+                Ok(())
+            } else {
+                Err(unknown(generation))
+            }
+        })
+    }
+
+    fn create_indexes(&self, generation: &GenerationRecord) -> Result<(), StoreError> {
+        let tables = &generation.descriptor.tables;
+        let names = physical_names(generation.id, tables)?;
+        for (table, name) in tables.iter().zip(&names) {
+            for index in 0..table.indexes.len() {
+                let index_name = ddl::index_name(name, index);
+                if self.look("look for an index", |connection| exists(connection, &index_name))? {
+                    continue;
+                }
+                let sql = ddl::create_index(Dialect::Sqlite, Relation::named(name), table, index);
+                self.change("make an index", false, |connection| {
+                    Ok(connection.execute_batch(&sql)?)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare_switch(&self, _switch: &Switch) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn finish_switch(&self, _projection: &PluginName) -> Result<Finish, StoreError> {
+        Ok(Finish::Done)
+    }
+
+    fn drop_generation(&self, generation: GenerationId) -> Result<(), StoreError> {
+        // Called dropped first: nobody may roll back to tables that are half gone.
+        self.change("drop a generation", true, |connection| {
+            let record = control::generation(connection, generation)?.ok_or_else(|| unknown(generation))?;
+            if record.state == GenerationState::Live {
+                return Err(Failure::Store(StoreError::Invalid(format!(
+                    "generation {generation} of '{}' is public and cannot be dropped",
+                    record.projection
+                ))));
+            }
+            connection.execute(
+                "UPDATE lamphouse_generations SET state = 'dropped' WHERE id = ?1",
+                [generation.0],
+            )?;
+            Ok(())
+        })?;
+        // With it go those whose drop was cut short by the end of a host.
+        for leftover in self.look("read generations", control::leftovers)? {
+            let tables = &leftover.descriptor.tables;
+            for (table, name) in tables.iter().zip(&physical_names(leftover.id, tables)?) {
+                self.drop_table(name, table)?;
+            }
+            self.change("drop a generation", true, |connection| {
+                let gone = "UPDATE lamphouse_generations SET tables_exist = 0 WHERE id = ?1";
+                Ok(connection.execute(gone, [leftover.id.0]).map(drop)?)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn writer(&self, generation: &GenerationRecord) -> Result<Box<dyn TableWriter>, StoreError> {
+        let writer = write::Writer::open(self.path.clone(), Arc::clone(&self.turns), generation)?;
+        Ok(Box::new(writer))
+    }
+
+    fn reader(&self, generation: &GenerationRecord) -> Result<Box<dyn TableReader>, StoreError> {
+        Ok(Box::new(read::Reader::open(self.path.clone(), generation)?))
+    }
+
+    fn query(&self, sql: &str, limits: QueryLimits) -> Result<QueryAnswer, StoreError> {
+        query::run(&self.path, sql, limits)
+    }
 }

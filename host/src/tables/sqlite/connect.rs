@@ -1,0 +1,89 @@
+//! Connections to the tables' file, and what their errors mean.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::tables::StoreError;
+
+/// How long a statement waits for a writer of another process. Longer than any transaction of ours, and short enough
+/// that a host that cannot write says so.
+const BUSY_MS_MAX: u64 = 10_000;
+
+/// Pages in memory of a writing connection. A rebuild touches most of its tables between two commits.
+const WRITER_CACHE_KIB: u64 = 64 << 10;
+
+/// Pages in memory of a reading connection.
+const READER_CACHE_KIB: u64 = 16 << 10;
+
+/// Pages in the write-ahead log that start a checkpoint (of SQLite's): 64 MiB, so that a large flush is not
+/// checkpointed again and again in its midst.
+const WAL_CHECKPOINT_PAGES: u64 = 16_000;
+
+/// Statements kept compiled: a writer has up to a dozen a table.
+const STATEMENTS_KEPT: usize = 512;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Rows, checkpoints, control records.
+    Write,
+    /// Rows of a generation.
+    Read,
+}
+
+/// Opens the tables' file, which exists.
+pub(super) fn connect(path: &Path, purpose: Purpose) -> Result<Connection, StoreError> {
+    let access = match purpose {
+        Purpose::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        Purpose::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+    };
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        let cache_kib = match purpose {
+            Purpose::Write => WRITER_CACHE_KIB,
+            Purpose::Read => READER_CACHE_KIB,
+        };
+        connection.execute_batch(&format!("PRAGMA cache_size = -{cache_kib};"))?;
+        if purpose == Purpose::Write {
+            connection.execute_batch(&format!(
+                "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = {WAL_CHECKPOINT_PAGES};"
+            ))?;
+        }
+        Ok(connection)
+    };
+    open().map_err(|error| fault(path, "open the tables", &error))
+}
+
+/// What an error of SQLite's means: `doing` says what failed.
+pub(super) fn fault(path: &Path, doing: &str, error: &rusqlite::Error) -> StoreError {
+    let path = path.display();
+    let text = format!("cannot {doing} in '{path}': {error}");
+    let Some(code) = error.sqlite_error_code() else {
+        return StoreError::Internal(text);
+    };
+    match code {
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StoreError::Unavailable(format!(
+            "{text}; another process has been writing to the file for {} s: end it, or wait",
+            BUSY_MS_MAX / 1000
+        )),
+        ErrorCode::DiskFull => {
+            StoreError::Unavailable(format!("{text}; the disk is full: make room, nothing is lost"))
+        }
+        ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::FileLockingProtocolFailed => {
+            StoreError::Unavailable(format!("{text}; check the disk, the folder and its permissions"))
+        }
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => StoreError::Unavailable(format!(
+            "{text}; the file or its folder cannot be written: check its permissions"
+        )),
+        ErrorCode::OutOfMemory => StoreError::Unavailable(format!("{text}; the machine is out of memory")),
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StoreError::Internal(format!(
+            "{text}; stop the host, delete the file and start again: the tables are built again from the log"
+        )),
+        _ => StoreError::Internal(text),
+    }
+}
