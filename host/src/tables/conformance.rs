@@ -3,31 +3,39 @@
 //! A store's own tests say `conformance!(fixture)`, where `fixture() -> Option<Database>` makes an empty database of
 //! its own, or says loudly why it cannot.
 
+mod flushing;
 mod lifecycle;
+mod querying;
+mod switching;
 
+pub(in crate::tables) use flushing::*;
 pub(in crate::tables) use lifecycle::*;
+pub(in crate::tables) use querying::*;
+pub(in crate::tables) use switching::*;
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use lamphouse_contract::{Decimal, Descriptor, Key, Row, Value};
+use lamphouse_contract::{ColumnType, Decimal, Descriptor, Key, Row, Value};
 use uuid::Uuid;
 
 use super::{
-    Checkpoint, Flush, GenerationRecord, PluginRecord, ProjectionRecord, Switch, TableFlush, TableStore,
+    Checkpoint, Finish, Flush, GenerationRecord, PluginRecord, ProjectionRecord, Switch, TableFlush,
+    TableStore, TableWriter, sample,
 };
 use crate::core::{EventId, GenerationId, LogId, PluginDigest, PluginName, Position};
 
 /// An empty database for one test.
 pub(in crate::tables) struct Database {
     /// Opens it, as another process would: the first call makes the control tables.
-    pub(in crate::tables) open: Box<dyn Fn() -> Arc<dyn TableStore>>,
+    pub(in crate::tables) open: Box<dyn Fn() -> Arc<dyn TableStore> + Send + Sync>,
     /// Connects a user who knows nothing of the host: plain SQL on the public names.
     pub(in crate::tables) user: Box<dyn Fn() -> Box<dyn User> + Send + Sync>,
     /// Whether switches are data (PostgreSQL), so that old readers keep a switch waiting.
     pub(in crate::tables) is_postgres: bool,
     /// Dropped last: removes the database.
-    pub(in crate::tables) guard: Box<dyn Any>,
+    pub(in crate::tables) _guard: Box<dyn Any + Send + Sync>,
 }
 
 /// A user's own connection.
@@ -44,7 +52,25 @@ macro_rules! conformance {
     ($fixture:path) => {
         $crate::tables::conformance::conformance!($fixture:
             records_come_back_as_they_were_saved,
+            plugins_are_kept_by_digest,
+            generations_are_numbered_once_and_listed_until_dropped,
+            a_dropped_generation_leaves_no_table_and_a_public_one_is_not_dropped,
+            there_is_one_owner_at_a_time,
             a_flush_goes_in_only_where_the_writer_thinks_it_is,
+            two_writers_of_one_generation_apply_each_event_once,
+            every_value_comes_back_exactly,
+            any_sequence_of_flushes_equals_a_map,
+            keys_of_every_type_are_in_the_contracts_order,
+            a_switch_levels_the_rows_and_makes_them_public,
+            a_switch_that_comes_too_late_or_too_early_does_nothing,
+            a_name_that_is_taken_is_refused_by_name,
+            a_breaking_switch_needs_the_word_and_spares_views_of_the_user,
+            readers_see_one_generation_whole_through_many_switches,
+            a_switch_waits_at_its_end_for_no_one_when_nobody_reads,
+            an_answer_is_typed_json,
+            decimals_compare_sort_and_sum_by_number,
+            a_query_is_bounded_in_rows_and_time,
+            a_query_can_only_read_what_is_public,
         );
     };
     ($fixture:path: $($test:ident),* $(,)?) => {
@@ -126,6 +152,26 @@ pub(super) fn switch(from: Option<&GenerationRecord>, to: &GenerationRecord, now
         hold: None,
         now,
     }
+}
+
+/// A whole switch: made ready, done, and brought to its end.
+pub(super) fn cut_over(store: &dyn TableStore, writer: &mut dyn TableWriter, flush: &Flush, switch: &Switch) {
+    store.prepare_switch(switch).unwrap();
+    writer.switch(flush, switch).unwrap();
+    let start = Instant::now();
+    while let Finish::Waiting(whom) = store.finish_switch(&switch.projection).unwrap() {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "still waiting for {whom}"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// `notes(id text key)`.
+pub(super) fn notes(version: &str) -> Arc<Descriptor> {
+    let notes = sample::table("notes", vec![sample::column("id", ColumnType::Text)], &[0], &[]);
+    sample::descriptor("notes", version, vec![notes])
 }
 
 /// The generation as the store knows it now.

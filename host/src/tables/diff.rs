@@ -1,6 +1,7 @@
 //! What readers of the public names notice when one descriptor's tables replace another's. Pure.
 
-use lamphouse_contract::{ColumnType, TableSchema};
+use lamphouse_contract::TableSchema;
+use lamphouse_contract::semantics::type_name;
 
 /// The difference between two generations, as seen through the public names.
 ///
@@ -52,8 +53,8 @@ fn columns(old: &TableSchema, new: &TableSchema, appended: &mut Vec<String>, bre
             None => breaking.push(format!("column '{table}.{name}' is removed")),
             Some(now) if new.columns[now].kind != column.kind => breaking.push(format!(
                 "column '{table}.{name}' was {}, is {}",
-                in_words(column.kind),
-                in_words(new.columns[now].kind)
+                type_name(column.kind),
+                type_name(new.columns[now].kind)
             )),
             // A column that only moved because an earlier one went is not named: the earlier one is.
             Some(now) if now != place && !follows_a_removal(old, new, place, now) => breaking.push(format!(
@@ -79,23 +80,11 @@ fn follows_a_removal(old: &TableSchema, new: &TableSchema, place: usize, now: us
     gone > 0 && place - gone == now
 }
 
-fn in_words(kind: ColumnType) -> String {
-    match kind {
-        ColumnType::Boolean => "boolean".to_owned(),
-        ColumnType::Integer => "integer".to_owned(),
-        ColumnType::Real => "real".to_owned(),
-        ColumnType::Decimal(scale) => format!("decimal({scale})"),
-        ColumnType::Text => "text".to_owned(),
-        ColumnType::Bytes => "bytes".to_owned(),
-        ColumnType::Timestamp => "timestamp".to_owned(),
-        ColumnType::Json => "json".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::tables::sample::{column, table};
+    use lamphouse_contract::ColumnType;
 
     fn check(old: &[TableSchema], new: &[TableSchema], expected: SchemaDiff) {
         assert_eq!(SchemaDiff::between(old, new), expected);

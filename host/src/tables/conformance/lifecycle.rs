@@ -1,10 +1,12 @@
-//! Records, generations, checkpoints.
+//! Records, generations, the owner.
 
-use super::{Database, at, build, flush, plugin, stored, text};
-use crate::core::{GenerationId, PluginDigest, Position};
+use lamphouse_contract::Value;
+use serde_json::json;
+
+use super::{Database, build, cut_over, flush, notes, plugin, stored, switch, text};
+use crate::core::{Class, GenerationId, PluginDigest};
 use crate::tables::sample;
 use crate::tables::{Checkpoint, GenerationState, Hold, ProjectionRecord, StoreError};
-use lamphouse_contract::{ColumnType, Value};
 
 pub(in crate::tables) fn records_come_back_as_they_were_saved(database: &Database) {
     let store = (database.open)();
@@ -34,32 +36,127 @@ pub(in crate::tables) fn records_come_back_as_they_were_saved(database: &Databas
     assert_eq!((read.paused, read.held, read.removed), (None, None, false));
 }
 
-pub(in crate::tables) fn a_flush_goes_in_only_where_the_writer_thinks_it_is(database: &Database) {
+pub(in crate::tables) fn plugins_are_kept_by_digest(database: &Database) {
     let store = (database.open)();
-    let notes = sample::table("notes", vec![sample::column("id", ColumnType::Text)], &[0], &[]);
-    let generation = build(&*store, &sample::descriptor("notes", "1.0.0", vec![notes]));
-    assert_eq!(generation.state, GenerationState::Building);
-    assert_eq!(generation.checkpoint, Checkpoint::default());
-    let row = |id: &str| -> Box<[Value]> { Box::new([text(id)]) };
-    let mut writer = store.writer(&generation).unwrap();
-    writer.flush(&flush(0, 5, &[(0, vec![row("a")])]), false).unwrap();
-    assert_eq!(writer.checkpoint().unwrap(), at(5));
+    let bytes = vec![0, 255, 7];
+    let record = crate::tables::PluginRecord {
+        digest: PluginDigest::of(&bytes),
+        name: plugin("notes"),
+        version: "1.0.0".to_owned(),
+        bytes,
+    };
+    store.save_plugin(&record).unwrap();
+    store.save_plugin(&record).unwrap();
+    let read = (database.open)().plugin(&record.digest).unwrap().unwrap();
+    assert_eq!(
+        (read.digest, read.name, read.version, read.bytes),
+        (record.digest, record.name, record.version, record.bytes)
+    );
+    assert!(store.plugin(&PluginDigest::of(b"another")).unwrap().is_none());
+}
 
-    let again = writer.flush(&flush(0, 5, &[(0, vec![row("b")])]), true);
-    match again {
-        Err(StoreError::CheckpointMoved {
-            generation: named,
-            expected,
-            actual,
-        }) => {
-            assert_eq!(
-                (named, expected, actual),
-                (generation.id, Position(0), Position(5))
-            );
-        }
-        other => panic!("expected CheckpointMoved, got {other:?}"),
+pub(in crate::tables) fn generations_are_numbered_once_and_listed_until_dropped(database: &Database) {
+    let store = (database.open)();
+    let descriptor = sample::descriptor("everything", "1.0.0", vec![sample::everything()]);
+    let first = build(&*store, &descriptor);
+    assert_eq!(first.state, GenerationState::Building);
+    assert_eq!(first.checkpoint, Checkpoint::default());
+    assert_eq!(
+        (first.created_at, first.live_at, first.retired_at),
+        (1_000, None, None)
+    );
+    let read = stored(&*store, first.id);
+    assert_eq!(read.descriptor, descriptor);
+    assert_eq!(
+        (&read.projection, read.digest, &read.version),
+        (&first.projection, first.digest, &first.version)
+    );
+
+    let why = json!({"message": "a trap", "position": 7});
+    store
+        .set_state(first.id, GenerationState::Failed, Some(&why))
+        .unwrap();
+    let read = stored(&*store, first.id);
+    assert_eq!((read.state, read.error), (GenerationState::Failed, Some(why)));
+    store
+        .set_state(first.id, GenerationState::Building, None)
+        .unwrap();
+    assert_eq!(stored(&*store, first.id).error, None);
+    for state in [GenerationState::Live, GenerationState::Dropped] {
+        assert_eq!(
+            store.set_state(first.id, state, None).unwrap_err().class(),
+            Class::Bug
+        );
     }
-    let mut reader = store.reader(&generation).unwrap();
-    assert_eq!(reader.scan(0, None, 10).unwrap(), vec![row("a")]);
-    assert_eq!(stored(&*store, generation.id).checkpoint, at(5));
+
+    store.drop_generation(first.id).unwrap();
+    store.drop_generation(first.id).unwrap();
+    assert!(store.generations().unwrap().is_empty());
+    let second = build(&*store, &descriptor);
+    assert!(second.id > first.id, "{} follows {}", second.id, first.id);
+    let ids: Vec<GenerationId> = store
+        .generations()
+        .unwrap()
+        .iter()
+        .map(|record| record.id)
+        .collect();
+    assert_eq!(ids, [second.id]);
+}
+
+pub(in crate::tables) fn a_dropped_generation_leaves_no_table_and_a_public_one_is_not_dropped(
+    database: &Database,
+) {
+    let store = (database.open)();
+    let descriptor = notes("1.0.0");
+    let first = build(&*store, &descriptor);
+    let rows = (0..5_000)
+        .map(|id| -> Box<[Value]> { Box::new([text(&format!("{id:05}"))]) })
+        .collect();
+    let mut writer = store.writer(&first).unwrap();
+    cut_over(
+        &*store,
+        &mut *writer,
+        &flush(0, 9, &[(0, rows)]),
+        &switch(None, &first, 1),
+    );
+    assert!(matches!(
+        store.drop_generation(first.id),
+        Err(StoreError::Invalid(_))
+    ));
+
+    let second = build(&*store, &notes("1.1.0"));
+    let mut writer = store.writer(&second).unwrap();
+    cut_over(
+        &*store,
+        &mut *writer,
+        &flush(0, 9, &[]),
+        &switch(Some(&first), &second, 2),
+    );
+    assert_eq!(stored(&*store, first.id).state, GenerationState::Retired);
+    store.drop_generation(first.id).unwrap();
+    let mut reader = store.reader(&first).map_or_else(|_| None, Some);
+    let looked = reader.as_mut().map(|reader| reader.scan(0, None, 1));
+    assert!(!matches!(looked, Some(Ok(_))), "the table is still there");
+    assert_eq!(
+        (database.user)().rows("SELECT count(*) FROM notes").unwrap(),
+        [[Some("0".to_owned())]]
+    );
+}
+
+pub(in crate::tables) fn there_is_one_owner_at_a_time(database: &Database) {
+    let (ours, theirs) = ((database.open)(), (database.open)());
+    assert_eq!(ours.owner_address().unwrap(), None);
+    let mut owner = ours.try_own().unwrap().expect("nobody owns it");
+    assert!(theirs.try_own().unwrap().is_none());
+    assert_eq!(theirs.owner_address().unwrap(), None);
+    owner.announce("127.0.0.1:7117").unwrap();
+    assert!(owner.is_held());
+    for store in [&ours, &theirs] {
+        assert_eq!(store.owner_address().unwrap().as_deref(), Some("127.0.0.1:7117"));
+    }
+    drop(owner);
+    assert_eq!(theirs.owner_address().unwrap(), None);
+    let owner = theirs.try_own().unwrap().expect("it was given up");
+    assert_eq!(ours.owner_address().unwrap(), None, "an earlier owner's address");
+    drop(owner);
 }

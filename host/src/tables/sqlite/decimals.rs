@@ -64,7 +64,7 @@ impl Number {
 
     fn compare(&self, other: &Self) -> Ordering {
         match (self, other) {
-            (Self::Exact(left), Self::Exact(right)) => compare_decimals(left, right),
+            (Self::Exact(left), Self::Exact(right)) => left.cmp(right),
             (Self::Exact(_), Self::Huge(above)) => below(*above),
             (Self::Huge(above), Self::Exact(_)) => below(!*above),
             (Self::Huge(left), Self::Huge(right)) => left.cmp(right),
@@ -78,16 +78,6 @@ fn below(is_below: bool) -> Ordering {
     } else {
         Ordering::Greater
     }
-}
-
-/// By whole part, then by what is after the point: bringing both to one scale could overflow.
-fn compare_decimals(left: &Decimal, right: &Decimal) -> Ordering {
-    let parts = |decimal: &Decimal| {
-        let unit = 10i128.pow(u32::from(decimal.scale()));
-        let fraction = decimal.mantissa() % unit * 10i128.pow(38 - u32::from(decimal.scale()));
-        (decimal.mantissa() / unit, fraction)
-    };
-    parts(left).cmp(&parts(right))
 }
 
 /// What has been added so far. Values can be taken out again, for window functions.

@@ -24,7 +24,7 @@ fn fixture() -> Option<Database> {
         open: Box::new(move || crate::tables::open(&url, handle.clone()).unwrap()),
         user: Box::new(move || Box::new(Plain(connect(&path)))),
         is_postgres: false,
-        guard: Box::new((folder, runtime)),
+        _guard: Box::new((folder, runtime)),
     })
 }
 

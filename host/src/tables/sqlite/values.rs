@@ -1,8 +1,6 @@
 //! Values as SQLite keeps them, and back.
 
-use std::fmt::Write as _;
-
-use lamphouse_contract::{ColumnType, Decimal, Value};
+use lamphouse_contract::{ColumnType, Decimal, DecimalBuffer, Value};
 use rusqlite::Statement;
 use rusqlite::types::ValueRef;
 
@@ -25,9 +23,7 @@ pub(super) fn bind(
         Value::Text(value) | Value::Json(value) => statement.raw_bind_parameter(place, &**value),
         Value::Bytes(value) => statement.raw_bind_parameter(place, &**value),
         Value::Decimal(value) => {
-            text.clear();
-            let _ = write!(text, "{value}");
-            statement.raw_bind_parameter(place, text.as_str())
+            statement.raw_bind_parameter(place, value.encode(&mut DecimalBuffer::default()))
         }
         Value::Timestamp(micros) => {
             text.clear();
