@@ -164,8 +164,11 @@ fn header(bytes: &[u8]) -> Result<Option<usize>, String> {
     Ok((bytes.len() >= end).then_some(end))
 }
 
+/// The columns of one row.
+type Fields<'a> = [&'a [u8]; FIELDS];
+
 /// The fields of a row and its length; None if it is not all there.
-fn fields(row: &[u8]) -> Result<Option<([&[u8]; FIELDS], usize)>, String> {
+fn fields(row: &[u8]) -> Result<Option<(Fields<'_>, usize)>, String> {
     let mut fields = [&row[..0]; FIELDS];
     let mut at = 2;
     for (index, field) in fields.iter_mut().enumerate() {
@@ -183,7 +186,7 @@ fn fields(row: &[u8]) -> Result<Option<([&[u8]; FIELDS], usize)>, String> {
     Ok(Some((fields, at)))
 }
 
-fn push(fields: &[&[u8]; FIELDS], batch: &mut EventBatch) -> Result<(), String> {
+fn push(fields: &Fields<'_>, batch: &mut EventBatch) -> Result<(), String> {
     let big = |index: usize| Ok::<_, String>(i64::from_be_bytes(fixed_size(fields[index])?));
     let text = |index: usize| std::str::from_utf8(fields[index]).map_err(|error| error.to_string());
     let position = Position::from_i64(big(0)?);
