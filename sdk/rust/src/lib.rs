@@ -172,9 +172,9 @@ macro_rules! export {
                 ) -> ::core::result::Result<::std::vec::Vec<u8>, $crate::guest::Failure> {
                     $crate::guest::project::<$projector>(&events)
                 }
-    }
+            }
 
-            $crate::guest::bindings::export!(Component with_types_in $crate::guest::bindings);
+    $crate::guest::bindings::export!(Component with_types_in $crate::guest::bindings);
         };
     };
 }
