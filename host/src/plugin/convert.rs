@@ -73,9 +73,13 @@ fn decimal_in(text: &str) -> Result<Decimal, String> {
     })
 }
 
-/// What a change weighs: its texts and bytes, and a word for everything else.
+/// What a row weighs: its texts and bytes, and a word for each value.
+pub(super) fn row_bytes(row: &[Value]) -> u64 {
+    row.iter().map(value_bytes).sum()
+}
+
+/// What a change weighs, as a row does.
 pub(super) fn change_bytes(change: &Change) -> u64 {
-    let values = |values: &[Value]| values.iter().map(value_bytes).sum::<u64>();
     let cells = |cells: &[Cell]| {
         let of_cell = |cell: &Cell| match &cell.change {
             CellChange::Set(value) | CellChange::Add(value) => value_bytes(value),
@@ -83,14 +87,14 @@ pub(super) fn change_bytes(change: &Change) -> u64 {
         cells.iter().map(of_cell).sum::<u64>()
     };
     match change {
-        Change::Put { row, .. } => values(row),
+        Change::Put { row, .. } => row_bytes(row),
         Change::Patch {
             key, cells: changed, ..
         }
         | Change::Upsert {
             key, cells: changed, ..
-        } => values(key) + cells(changed),
-        Change::Remove { key, .. } => values(key),
+        } => row_bytes(key) + cells(changed),
+        Change::Remove { key, .. } => row_bytes(key),
     }
 }
 

@@ -82,11 +82,27 @@ impl Sandbox {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// How much stack a thread needs that calls [`Plugin::project`]: the guest's own, and the host's functions on top.
-    pub fn thread_stack_bytes(&self) -> usize {
-        usize::try_from(self.limits.stack_bytes_max)
-            .unwrap_or(usize::MAX)
-            .saturating_add(HOST_STACK_BYTES)
+    /// Runs `work` where there is stack for a guest: on this thread if every thread has that much, else on one of its
+    /// own. A guest on too small a stack would take the whole process with it.
+    pub(super) fn on_stack<R: Send>(&self, work: impl FnOnce() -> R + Send) -> std::io::Result<R> {
+        if self.limits.stack_bytes_max <= ANY_THREAD_STACK_BYTES {
+            return Ok(work());
+        }
+        self.on_own_thread(work)
+    }
+
+    /// Runs `work` on a thread of its own, with stack for a guest.
+    pub(super) fn on_own_thread<R: Send>(&self, work: impl FnOnce() -> R + Send) -> std::io::Result<R> {
+        let stack = usize::try_from(self.limits.stack_bytes_max).unwrap_or(usize::MAX);
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new()
+                .name("plugin-call".into())
+                .stack_size(stack.saturating_add(HOST_STACK_BYTES))
+                .spawn_scoped(scope, work)?;
+            Ok(thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
     }
 
     pub(super) fn limits(&self) -> &PluginLimits {
@@ -141,6 +157,9 @@ impl Sandbox {
     ) -> Store<State> {
         let mut store = Store::new(&self.engine, State::new(&self.limits, log, tables));
         store.limiter(|state| &mut state.usage);
+        // One host call's arguments, as the host holds them: lists that share their elements in the guest's memory
+        // would otherwise become any size here.
+        store.set_hostcall_fuel(usize::try_from(self.limits.memory_bytes_max).unwrap_or(usize::MAX));
         let began = Instant::now();
         let stopping = self.stopping.clone();
         store.set_epoch_deadline(TICKS_PER_LOOK);
@@ -165,6 +184,8 @@ impl Drop for Sandbox {
     }
 }
 
+/// What a guest may use of any thread's stack: threads have 2 MiB unless made otherwise.
+const ANY_THREAD_STACK_BYTES: u64 = 1 << 20;
 /// Stack of host functions under a guest, with plenty to spare.
 const HOST_STACK_BYTES: usize = 1 << 20;
 

@@ -73,6 +73,14 @@ impl From<HostFault> for CallError {
     }
 }
 
+/// The machine gives no thread to call a guest on.
+pub(super) fn no_thread(error: &std::io::Error) -> HostFault {
+    HostFault {
+        class: Class::Retryable,
+        message: format!("no thread to call the plugin on: {error}"),
+    }
+}
+
 /// A call that ended in a trap, or that `wasmtime` could not begin.
 pub(super) fn of_trap(
     error: &wasmtime::Error,
@@ -111,6 +119,18 @@ pub(super) fn of_trap(
     }
     if let Some(refusal) = state.usage.memory_refusal() {
         return fault(refusal);
+    }
+    // wasmtime has no type for it.
+    if error
+        .root_cause()
+        .to_string()
+        .contains("fuel allocated for hostcalls")
+    {
+        return fault(format!(
+            "the plugin passed lists of more than {} in one call across the boundary; pass less at once, or raise \
+             [limits] memory_bytes_max",
+            super::limits::mebibytes(limits.memory_bytes_max)
+        ));
     }
     let reason = match (trap, error.downcast_ref::<I32Exit>()) {
         (Some(Trap::MemoryOutOfBounds), _) if trace.lines().count() >= FRAMES_MAX => {

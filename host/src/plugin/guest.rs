@@ -14,7 +14,7 @@ use super::bindings::types;
 use super::fault::{self, HostFault};
 use super::inspect::Lane;
 use super::log_book::LogBook;
-use super::state::State;
+use super::state::{AnyTables, State};
 use super::{Call, CallError, CallReport, GuestTables, PluginError, Sandbox, convert, descriptor};
 use crate::core::{Class, PluginDigest};
 
@@ -78,34 +78,14 @@ impl Plugin {
         }
     }
 
-    /// Calls `project` with some events, in a fresh instance, on this thread, which needs
-    /// [`Sandbox::thread_stack_bytes`] of stack. Gives the tables back whatever happened; after an error, all their
-    /// changes of this call are to be dropped.
+    /// Calls `project` with some events, in a fresh instance. Gives the tables back whatever happened; after an error,
+    /// all their changes of this call are to be dropped.
     pub fn project<T: GuestTables>(&self, call: &Call, tables: T) -> (T, CallReport, Result<(), CallError>) {
         let began = Instant::now();
-        let limits = self.sandbox.limits();
-        let log = LogBook::new(limits);
-        let deadline_ms = limits.call_ms_max.saturating_mul(call.deadline_factor.max(1));
-        let deadline = Duration::from_millis(deadline_ms);
-        let mut store = self.sandbox.store(log.clone(), Some(Box::new(tables)), deadline);
-        let result = match self.world.project(&mut store, call) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(failure)) => Err(fault::of_failure(
-                &failure.message,
-                &failure.trace,
-                failure.index,
-                store.data(),
-            )),
-            Err(error) => Err(fault::of_trap(&error, store.data(), limits, deadline_ms)),
-        };
-        let tables = store
-            .into_data()
-            .tables
-            .expect("invariant: a call's tables stay in its store");
-        let tables = tables
-            .into_any()
-            .downcast::<T>()
-            .expect("invariant: the tables are those that were given");
+        let log = LogBook::new(self.sandbox.limits());
+        let (tables, result) = self.project_on_stack(call, &log, Box::new(tables));
+        let tables = tables.into_any().downcast::<T>();
+        let tables = tables.expect("invariant: the tables are those that were given");
         let (lines, log_dropped) = log.take();
         let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
         (
@@ -117,6 +97,36 @@ impl Plugin {
             },
             result,
         )
+    }
+
+    fn project_on_stack(
+        &self,
+        call: &Call,
+        log: &LogBook,
+        tables: Box<dyn AnyTables>,
+    ) -> (Box<dyn AnyTables>, Result<(), CallError>) {
+        let limits = self.sandbox.limits();
+        let deadline_ms = limits.call_ms_max.saturating_mul(call.deadline_factor.max(1));
+        let mut store = self
+            .sandbox
+            .store(log.clone(), Some(tables), Duration::from_millis(deadline_ms));
+        let called = self.sandbox.on_stack(|| self.world.project(&mut store, call));
+        let result = match called {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(failure))) => Err(fault::of_failure(
+                &failure.message,
+                &failure.trace,
+                failure.index,
+                store.data(),
+            )),
+            Ok(Err(error)) => Err(fault::of_trap(&error, store.data(), limits, deadline_ms)),
+            Err(no_thread) => Err(fault::no_thread(&no_thread).into()),
+        };
+        let tables = store
+            .into_data()
+            .tables
+            .expect("invariant: a call's tables stay in its store");
+        (tables, result)
     }
 }
 
@@ -225,7 +235,7 @@ fn describe(sandbox: &Sandbox, world: &World) -> Result<Descriptor, PluginError>
     }
 }
 
-/// Runs `describe` on a thread of its own, because the caller's may have too little stack.
+/// Runs `describe`.
 fn described(
     sandbox: &Sandbox,
     world: &World,
@@ -245,14 +255,7 @@ fn described(
             log: log.take().0,
         })
     };
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("plugin-describe".into())
-            .stack_size(sandbox.thread_stack_bytes())
-            .spawn_scoped(scope, call)
-            .map_err(|error| PluginError::Host(format!("no thread to call describe on: {error}")))?;
-        thread
-            .join()
-            .unwrap_or_else(|_| Err(PluginError::Host("the call of describe panicked".into())))
-    })
+    // On a thread of its own, because WASI cannot wait on a thread that runs an async host.
+    let described = sandbox.on_own_thread(call);
+    described.unwrap_or_else(|no_thread| Err(PluginError::Host(fault::no_thread(&no_thread).message)))
 }

@@ -58,6 +58,19 @@ impl Usage {
         Ok(())
     }
 
+    /// Refuses an answer that would not fit the guest's memory.
+    pub(super) fn fits_memory(&self, bytes: u64) -> Result<(), String> {
+        if bytes <= self.memory_bytes_max {
+            return Ok(());
+        }
+        Err(format!(
+            "the plugin asked for rows of {} at once, and its memory may have {}; read fewer rows, or raise [limits] \
+             memory_bytes_max",
+            mebibytes(bytes),
+            mebibytes(self.memory_bytes_max)
+        ))
+    }
+
     /// What to say if the guest died of too little memory.
     pub(super) fn memory_refusal(&self) -> Option<String> {
         self.refused.map(|refused| {

@@ -2,9 +2,10 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lamphouse_contract::{Change, Key, packed};
+use lamphouse_contract::{Change, Key, Row, packed};
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use super::bindings::{log, tables, types};
@@ -13,7 +14,11 @@ use super::fault::HostFault;
 use super::limits::Usage;
 use super::log_book::LogBook;
 use super::{GuestTables, convert};
+use crate::core::Class;
 use crate::core::limits::PluginLimits;
+
+/// Rows that one read may ask for, or find. A guest that needs more asks in parts.
+const ROWS_PER_READ_MAX: usize = 100_000;
 
 /// The data of one call's store.
 pub(super) struct State {
@@ -98,6 +103,38 @@ impl State {
         self.on_tables(function, |tables| tables.change_all(changes))
     }
 
+    /// Reads rows by key.
+    fn rows(
+        &mut self,
+        function: &'static str,
+        table: u32,
+        keys: Vec<Key>,
+    ) -> wasmtime::Result<Vec<Option<Arc<Row>>>> {
+        let count = keys.len();
+        let rows = self.on_tables(function, |tables| tables.get_many(table, keys))?;
+        if rows.len() != count {
+            let message = format!(
+                "{function}: {count} keys were asked for and {} answers came",
+                rows.len()
+            );
+            return Err(HostFault {
+                class: Class::Bug,
+                message,
+            }
+            .into());
+        }
+        Ok(rows)
+    }
+
+    /// Refuses an answer that the guest has no memory for, before it is built: a key may be named any number of times.
+    fn fits(&self, function: &'static str, rows: &[Option<Arc<Row>>]) -> wasmtime::Result<()> {
+        let bytes: u64 = rows.iter().flatten().map(|row| convert::row_bytes(row)).sum();
+        Ok(self
+            .usage
+            .fits_memory(bytes)
+            .map_err(|why| HostFault::rule(function, why))?)
+    }
+
     fn change(&mut self, function: &'static str, change: Change) -> wasmtime::Result<()> {
         let counted = self.usage.change(convert::change_bytes(&change));
         counted.map_err(|why| HostFault::rule(function, why))?;
@@ -141,22 +178,31 @@ fn cells(function: &'static str, cells: Vec<types::Cell>) -> wasmtime::Result<Ve
     Ok(convert::cells_in(cells).map_err(|why| HostFault::rule(function, why))?)
 }
 
+/// Holds one read to [`ROWS_PER_READ_MAX`].
+fn few_enough(function: &'static str, rows: usize) -> wasmtime::Result<()> {
+    if rows > ROWS_PER_READ_MAX {
+        let why = format!("more than {ROWS_PER_READ_MAX} rows in one read; read them in parts");
+        return Err(HostFault::rule(function, why).into());
+    }
+    Ok(())
+}
+
 type Values = Vec<types::Value>;
 
 impl tables::Host for State {
     fn get(&mut self, table: u32, key_values: Values) -> wasmtime::Result<Option<Values>> {
         let key = key("tables.get", key_values)?;
-        let rows = self.on_tables("tables.get", |tables| tables.get_many(table, vec![key]))?;
-        Ok(rows
-            .first()
-            .and_then(Option::as_deref)
-            .map(|row| convert::row_out(row)))
+        let rows = self.rows("tables.get", table, vec![key])?;
+        Ok(rows[0].as_deref().map(|row| convert::row_out(row)))
     }
 
     fn get_many(&mut self, table: u32, keys: Vec<Values>) -> wasmtime::Result<Vec<Option<Values>>> {
-        let keys = keys.into_iter().map(|values| key("tables.get-many", values));
+        const NAME: &str = "tables.get-many";
+        few_enough(NAME, keys.len())?;
+        let keys = keys.into_iter().map(|values| key(NAME, values));
         let keys = keys.collect::<wasmtime::Result<Vec<Key>>>()?;
-        let rows = self.on_tables("tables.get-many", |tables| tables.get_many(table, keys))?;
+        let rows = self.rows(NAME, table, keys)?;
+        self.fits(NAME, &rows)?;
         Ok(rows
             .iter()
             .map(|row| row.as_deref().map(|row| convert::row_out(row)))
@@ -171,12 +217,16 @@ impl tables::Host for State {
         after: Option<Values>,
         limit: u32,
     ) -> wasmtime::Result<Vec<Values>> {
-        let prefix = key("tables.find", prefix)?.into_vec();
-        let after = after.map(|values| key("tables.find", values)).transpose()?;
-        let rows = self.on_tables("tables.find", |tables| {
-            tables.find(table, index, prefix, after, limit)
-        })?;
-        Ok(rows.iter().map(|row| convert::row_out(row)).collect())
+        const NAME: &str = "tables.find";
+        let prefix = key(NAME, prefix)?.into_vec();
+        let after = after.map(|values| key(NAME, values)).transpose()?;
+        // One more than is given, to know that there are more.
+        let limit = limit.min(ROWS_PER_READ_MAX as u32 + 1);
+        let rows = self.on_tables(NAME, |tables| tables.find(table, index, prefix, after, limit))?;
+        few_enough(NAME, rows.len())?;
+        let rows: Vec<_> = rows.into_iter().map(Some).collect();
+        self.fits(NAME, &rows)?;
+        Ok(rows.iter().flatten().map(|row| convert::row_out(row)).collect())
     }
 
     fn put(&mut self, table: u32, row: Values) -> wasmtime::Result<()> {
@@ -222,14 +272,16 @@ impl tables::Host for State {
             places.push(count);
             keys.push(key);
             count += 1;
+            few_enough(NAME, count)?;
         }
         let mut rows = vec![None; count];
         for (table, (places, keys)) in by_table {
-            let found = self.on_tables(NAME, |tables| tables.get_many(table, keys))?;
+            let found = self.rows(NAME, table, keys)?;
             for (place, row) in places.into_iter().zip(found) {
                 rows[place] = row;
             }
         }
+        self.fits(NAME, &rows)?;
         let mut answer = Vec::new();
         for row in &rows {
             packed::write_answer(&mut answer, row.as_deref().map(|row| &row[..]));

@@ -9,6 +9,7 @@
 ///
 /// # Panics
 /// Where the file is no puppet, or the settings do not fit its block.
+#[allow(unreachable_pub)] // Included by crates that export it and by crates that do not.
 pub fn patch_puppet(puppet: &[u8], settings: &[(&str, &str)]) -> Vec<u8> {
     const MARKER: &[u8] = b"LAMPHOUSE-PUPPET{";
     const BLOCK_BYTES: usize = 1024;

@@ -150,3 +150,52 @@ fn the_host_stops_running_calls() {
     assert_eq!(error.class, Class::Retryable);
     assert_snapshot!(error.message, @"the host is stopping, so the call was ended");
 }
+
+#[test]
+fn lists_that_share_their_elements_do_not_fill_the_hosts_memory() {
+    // 8,192 keys, each of the same 4,096 values: 64 KiB and 64 KiB in the guest, 800 MiB in the host.
+    let module = wat_guest::guest(
+        "",
+        r#"(import "lamphouse:plugin/tables@0.1.0" "get-many" (func $get_many (param i32 i32 i32 i32)))"#,
+        "(local $at i32)
+         (drop (memory.grow (i32.const 4)))
+         (local.set $at (i32.const 131072))
+         (loop $next
+            (i32.store (local.get $at) (i32.const 262144)) (i32.store offset=4 (local.get $at) (i32.const 4096))
+            (local.set $at (i32.add (local.get $at) (i32.const 8)))
+            (br_if $next (i32.lt_u (local.get $at) (i32.const 196608))))
+         (call $get_many (i32.const 0) (i32.const 131072) (i32.const 8192) (i32.const 4096))",
+    );
+    let plugin = sandbox().load(&module).unwrap();
+    let error = fault_of(&plugin, &["Any"]);
+    assert_eq!(error.class, Class::Fault);
+    assert_snapshot!(error.message, @"the plugin passed lists of more than 16 MiB in one call across the boundary; pass less at once, or raise [limits] memory_bytes_max");
+}
+
+#[test]
+fn answers_fit_the_guests_memory() {
+    // Each of the 1,000 reads is of one row of 100 kB.
+    let events: Vec<String> = std::iter::once("Put=".to_owned() + &"x".repeat(100_000))
+        .chain(["GetAThousandTimes=s1".to_owned()])
+        .collect();
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    assert_snapshot!(fault_of(&puppet(&[("index", "none")]), &events).message, @"tables.get-many: the plugin asked for rows of 95.5 MiB at once, and its memory may have 16 MiB; read fewer rows, or raise [limits] memory_bytes_max");
+}
+
+#[test]
+fn a_guest_with_a_large_stack_runs_on_any_thread() {
+    let limits = PluginLimits {
+        stack_bytes_max: 32 << 20,
+        ..small_limits()
+    };
+    let plugin = Sandbox::new(limits, None).unwrap().load(puppet_file()).unwrap();
+    let small = std::thread::Builder::new().stack_size(256 << 10);
+    let error = std::thread::scope(|scope| {
+        small
+            .spawn_scoped(scope, || fault_of(&plugin, &["Recurse"]))
+            .unwrap()
+            .join()
+            .unwrap()
+    });
+    assert_snapshot!(error.message, @"the plugin used more than 32 MiB of stack; raise [limits] stack_bytes_max if its recursion has to be that deep");
+}

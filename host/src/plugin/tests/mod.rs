@@ -20,7 +20,11 @@ use super::*;
 use crate::core::limits::PluginLimits;
 use crate::core::{EventId, Position};
 
-include!("../../../../tests/guests/puppet/patch.rs");
+mod patch {
+    include!("../../../../tests/guests/puppet/patch.rs");
+}
+
+use patch::patch_puppet;
 
 /// Tables in memory that behave as the row cache does.
 #[derive(Debug)]
@@ -263,13 +267,7 @@ fn guest_file(name: &str, flags: &[&str]) -> Vec<u8> {
     if modified(built.clone()) < newest {
         let made = root.join("target/guests-build").join(name);
         let status = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--release",
-                "--locked",
-                "--target",
-                "wasm32-unknown-unknown",
-            ])
+            .args(["build", "--release", "--target", "wasm32-unknown-unknown"])
             .args(flags)
             .current_dir(&source)
             .env("CARGO_TARGET_DIR", &made)

@@ -201,6 +201,10 @@ fn project(index: u32, event: &Event) -> Result<(), Failure> {
             );
             tables::patch(0, &key, &[set(1, Value::Text(format!("read {found:?}")))]);
         }
+        "GetAThousandTimes" => {
+            let key = vec![Value::Text(event.data.clone())];
+            drop(tables::get_many(0, &vec![key; 1000]));
+        }
         "Find" => {
             let found = tables::find(0, 0, &[Value::Text(event.data.clone())], None, 1000);
             tables::upsert(0, &key, &[set(2, Value::Integer(found.len() as i64))]);
