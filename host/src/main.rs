@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `lamphouse` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lamphouse::cli::run()
+}

@@ -1,0 +1,364 @@
+//! `lamphouse projection show`: everything that is known of one projection.
+
+use anyhow::{Result, bail};
+use lamphouse_contract::TableSchema;
+use serde::Serialize;
+
+use super::output::{Output, Style};
+use super::session::Session;
+use super::table::{Cell, Look, lay_out, plain, plain_lines};
+use super::units;
+use crate::deploy::operator::{FaultReport, GenerationStatus, ProjectionStatus};
+use crate::plugin::LogLine;
+use crate::tables::GenerationRecord;
+use crate::tables::ddl::{Dialect, column_type};
+
+/// Show one projection: its generations, their tables and columns, faults with trace, and the plugin's log lines
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  lamphouse projection show order-summary")]
+pub(super) struct Show {
+    /// The projection
+    #[arg(value_name = "NAME")]
+    name: String,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Shown {
+    projection: ProjectionStatus,
+    /// The tables of each generation, oldest first.
+    generations: Vec<Tables>,
+}
+
+/// The tables of one generation.
+#[derive(Serialize)]
+struct Tables {
+    generation: i64,
+    tables: Vec<Table>,
+}
+
+#[derive(Serialize)]
+struct Table {
+    name: String,
+    columns: Vec<Column>,
+    /// Declared indexes, by their columns.
+    indexes: Vec<Vec<String>>,
+}
+
+#[derive(Serialize)]
+struct Column {
+    name: String,
+    sql_type: String,
+    nullable: bool,
+    /// Whether it belongs to the key.
+    key: bool,
+}
+
+impl Show {
+    pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
+        let status = session.reach()?.operator.status()?;
+        let mut projections = status.projections;
+        let Some(at) = projections
+            .iter()
+            .position(|projection| projection.name == self.name)
+        else {
+            let names: Vec<&str> = projections
+                .iter()
+                .map(|projection| projection.name.as_str())
+                .collect();
+            let there = if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            };
+            bail!(
+                "there is no projection '{}'; there are: {there}",
+                plain(&self.name)
+            );
+        };
+        let dialect = if session.config.tables.kind() == "sqlite" {
+            Dialect::Sqlite
+        } else {
+            Dialect::Postgres
+        };
+        let records = session.tables()?.generations()?;
+        let own = records
+            .iter()
+            .filter(|record| record.projection.as_str() == self.name);
+        let generations = own.map(|record| tables(record, dialect)).collect();
+        let shown = Shown {
+            projection: projections.swap_remove(at),
+            generations,
+        };
+        if out.json {
+            return out.document(&shown);
+        }
+        render(&shown, out.width(), out.style)
+            .iter()
+            .try_for_each(|line| out.line(line))
+    }
+}
+
+fn tables(record: &GenerationRecord, dialect: Dialect) -> Tables {
+    let tables = record
+        .descriptor
+        .tables
+        .iter()
+        .map(|schema| table(schema, dialect))
+        .collect();
+    Tables {
+        generation: record.id.0,
+        tables,
+    }
+}
+
+fn table(schema: &TableSchema, dialect: Dialect) -> Table {
+    let name_of = |index: &u32| {
+        schema
+            .columns
+            .get(*index as usize)
+            .map_or_else(|| "?".to_owned(), |column| column.name.clone())
+    };
+    let columns = schema.columns.iter().enumerate().map(|(index, column)| Column {
+        name: column.name.clone(),
+        sql_type: column_type(dialect, column.kind),
+        nullable: column.nullable,
+        key: schema.primary_key.iter().any(|key| *key as usize == index),
+    });
+    Table {
+        name: schema.name.clone(),
+        columns: columns.collect(),
+        indexes: schema
+            .indexes
+            .iter()
+            .map(|index| index.iter().map(name_of).collect())
+            .collect(),
+    }
+}
+
+fn render(shown: &Shown, width: Option<usize>, style: Style) -> Vec<String> {
+    let projection = &shown.projection;
+    let state = plain(&projection.state);
+    let state = match projection.healthy {
+        true => style.good(&state),
+        false => style.bad(&state),
+    };
+    let mut lines = vec![format!("{}  {state}", style.bold(&plain(&projection.name)))];
+    if !projection.message.is_empty() {
+        lines.push(plain_lines(&projection.message));
+    }
+    if let Some(reason) = &projection.paused {
+        let reason = if reason.is_empty() {
+            "no reason given"
+        } else {
+            reason
+        };
+        lines.push(format!("paused: {}", plain(reason)));
+    }
+    lines.extend(projection.held.iter().map(|held| plain(held)));
+    for generation in projection.live.iter().chain(&projection.others) {
+        lines.push(String::new());
+        lines.extend(one_generation(generation, style));
+        let known = shown
+            .generations
+            .iter()
+            .find(|tables| tables.generation == generation.generation);
+        for table in known.iter().flat_map(|known| &known.tables) {
+            lines.push(String::new());
+            lines.extend(one_table(table, width, style));
+        }
+        lines.extend(generation.fault.iter().flat_map(|fault| one_fault(fault, style)));
+        lines.extend(log_lines("the plugin's log", &generation.log, style));
+    }
+    lines
+}
+
+fn one_generation(generation: &GenerationStatus, style: Style) -> Vec<String> {
+    let title = format!(
+        "g{}  {}  version {}",
+        generation.generation, generation.state, generation.version
+    );
+    let lag = match generation.lag_ms {
+        0 => String::new(),
+        ms => format!(", {}", units::duration(ms)),
+    };
+    let rate = generation
+        .events_per_second
+        .map(|rate| format!(", {}", units::rate(rate)))
+        .unwrap_or_default();
+    let cache = match (generation.cache_is_whole, generation.cache_bytes) {
+        (true, bytes) => format!("{}, the tables whole", units::bytes(bytes)),
+        (false, bytes) => units::bytes(bytes),
+    };
+    vec![
+        style.bold(&plain(&title)),
+        format!("  doing       {}", plain(&generation.activity)),
+        format!("  checkpoint  {}", units::count(generation.checkpoint)),
+        format!(
+            "  lag         {}{lag}{rate}",
+            units::counted(generation.lag_events, "event", "events")
+        ),
+        format!("  row cache   {cache}"),
+        format!("  digest      {}", plain(&generation.digest)),
+    ]
+}
+
+fn one_table(table: &Table, width: Option<usize>, style: Style) -> Vec<String> {
+    let rows: Vec<Vec<Cell>> = table
+        .columns
+        .iter()
+        .map(|column| {
+            let rule = match (column.key, column.nullable) {
+                (true, _) => "key",
+                (false, true) => "null allowed",
+                (false, false) => "",
+            };
+            vec![
+                Cell::text("  "),
+                Cell::text(&column.name),
+                Cell::text(&column.sql_type),
+                Cell::text(rule).look(Look::Dim),
+            ]
+        })
+        .collect();
+    let mut lines = vec![format!("  table {}", style.bold(&plain(&table.name)))];
+    lines.extend(
+        lay_out(&["  ", "column", "type", ""], &rows, width, style)
+            .into_iter()
+            .map(|line| line.trim_end().to_owned()),
+    );
+    lines.extend(
+        table
+            .indexes
+            .iter()
+            .map(|columns| format!("    index on {}", columns.join(", "))),
+    );
+    lines
+}
+
+fn one_fault(fault: &FaultReport, style: Style) -> Vec<String> {
+    let place = match (&fault.position, &fault.event_id) {
+        (Some(position), Some(id)) => format!(", position {}, event {}", units::count(*position), plain(id)),
+        (Some(position), None) => format!(", position {}", units::count(*position)),
+        _ => String::new(),
+    };
+    let tried = units::counted(fault.attempts, "attempt", "attempts");
+    let at = units::time_of_micros(fault.at);
+    let mut lines = vec![
+        String::new(),
+        style.bad(&format!(
+            "  {} at {at}{place}, after {tried}",
+            plain(&fault.class)
+        )),
+    ];
+    lines.extend(
+        plain_lines(&fault.message)
+            .lines()
+            .map(|line| format!("  {line}")),
+    );
+    lines.extend(
+        plain_lines(&fault.trace)
+            .lines()
+            .map(|line| format!("    {line}")),
+    );
+    lines.extend(log_lines(
+        "the plugin's log in the failing call",
+        &fault.log,
+        style,
+    ));
+    lines
+}
+
+fn log_lines(title: &str, log: &[LogLine], style: Style) -> Vec<String> {
+    if log.is_empty() {
+        return Vec::new();
+    }
+    let lines = log
+        .iter()
+        .map(|line| format!("    {:<5} {}", plain(&line.level), plain(&line.message)));
+    [String::new(), style.dim(&format!("  {title}"))]
+        .into_iter()
+        .chain(lines)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use lamphouse_contract::ColumnType;
+
+    use super::super::status::tests::{generation, projection};
+    use super::*;
+
+    #[test]
+    fn tables_faults_and_log_lines_are_all_there() {
+        let column = |name: &str, kind, nullable| lamphouse_contract::Column {
+            name: name.to_owned(),
+            kind,
+            nullable,
+            initial: None,
+        };
+        let schema = TableSchema {
+            name: "orders".to_owned(),
+            columns: vec![
+                column("order_id", ColumnType::Text, false),
+                column("customer_id", ColumnType::Text, true),
+                column("total", ColumnType::Decimal(2), false),
+            ],
+            primary_key: vec![0],
+            indexes: vec![vec![1]],
+        };
+        let mut live = generation(3, "1.0.0", "live", 41);
+        live.activity = "stopped".to_owned();
+        live.fault = Some(FaultReport {
+            class: "fault".to_owned(),
+            message: "the projector trapped: unreachable".to_owned(),
+            position: Some(42),
+            event_id: Some("01890a5d-ac96-774b-bcce-b302099a8057".to_owned()),
+            trace: "0: apply\n1: project\u{7}".to_owned(),
+            log: vec![LogLine {
+                level: "error".to_owned(),
+                message: "no such order".to_owned(),
+            }],
+            at: 1_291_191_960_000_000,
+            attempts: 1,
+        });
+        let mut orders = projection("order-summary", "faulted", Some(live));
+        orders.healthy = false;
+        orders.message = "stopped at position 42".to_owned();
+        let generations = vec![Tables {
+            generation: 3,
+            tables: vec![table(&schema, Dialect::Postgres)],
+        }];
+        let shown = Shown {
+            projection: orders,
+            generations,
+        };
+        insta::assert_snapshot!(render(&shown, None, Style::default()).join("\n"), @r#"
+        order-summary  faulted
+        stopped at position 42
+
+        g3  live  version 1.0.0
+          doing       stopped
+          checkpoint  41
+          lag         567,765 events, 1 min 5 s
+          row cache   0 B
+          digest      abababababababababababababababababababababababababababababababab
+
+          table orders
+            column       type
+            order_id     text COLLATE "C"  key
+            customer_id  text COLLATE "C"  null allowed
+            total        numeric(38,2)
+            index on customer_id
+
+          fault at 2010-12-01 08:26:00Z, position 42, event 01890a5d-ac96-774b-bcce-b302099a8057, after 1 attempt
+          the projector trapped: unreachable
+            0: apply
+            1: project\u{7}
+
+          the plugin's log in the failing call
+            error no such order
+        "#);
+    }
+}
