@@ -7,15 +7,58 @@
 //! sequence anywhere. Events are never changed or deleted; the database itself refuses.
 //!
 //! Calls block; async callers use a blocking thread.
+//!
+//! ```text
+//! append ─▶ validate ─▶ group ─▶ plan ─▶ sqlite, postgres      group commit; plan is pure
+//! reader ─▶ query ─────────────────────▶ sqlite, postgres
+//! ```
+
+mod group;
+mod json;
+mod migrate;
+mod plan;
+mod postgres;
+mod query;
+mod reading;
+mod settings;
+mod sqlite;
+mod validate;
+
+#[cfg(test)]
+mod conformance;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::DatabaseUrl;
+use crate::core::clock::Clock;
+use crate::core::limits::AppendLimits;
 use crate::core::signal::Signal;
 use crate::core::{
     Class, EventBatch, EventFilter, EventId, LogId, NewEvent, Position, StoredEvent, StreamVersion,
 };
+
+/// Opens an event log; makes it where there is none, and brings an older one's schema up to date.
+///
+/// Several processes may do so at once. `runtime` drives the PostgreSQL connections and must outlive the log; it has to
+/// be a multi-threaded one. Blocks: call it from an ordinary thread or a blocking one, as every method of the log.
+///
+/// Errors: [`LogError::Unavailable`] when the database cannot be reached, [`LogError::Invalid`] when a newer Lamphouse
+/// made it.
+pub fn open(
+    url: &DatabaseUrl,
+    limits: &AppendLimits,
+    clock: Clock,
+    runtime: tokio::runtime::Handle,
+) -> Result<Arc<dyn EventLog>, LogError> {
+    match url {
+        DatabaseUrl::Sqlite(path) => Ok(Arc::new(sqlite::SqliteLog::open(path, limits, clock, &runtime)?)),
+        DatabaseUrl::Postgres(url) => Ok(Arc::new(postgres::PostgresLog::open(
+            url, limits, clock, runtime,
+        )?)),
+    }
+}
 
 /// What a stream must be at, for an append to go in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -39,10 +39,15 @@ pub(super) fn run(path: &Path, sql: &str, limits: QueryLimits) -> Result<QueryAn
     result.map_err(|error| told(path, error, &public, limits))
 }
 
-/// The public names, and the physical tables behind them.
+/// What a query may and may not name; all in lower case.
+#[derive(Clone, Default)]
 struct Public {
+    /// The public names.
     names: HashSet<String>,
+    /// The physical tables behind them.
     physical: HashSet<String>,
+    /// Everything in the file.
+    objects: HashSet<String>,
 }
 
 enum Refusal {
@@ -62,8 +67,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<Public> {
     decimals::register_aggregates(connection)?;
     connection.execute_batch("BEGIN")?;
     let mut public = Public {
-        names: HashSet::new(),
-        physical: HashSet::new(),
+        objects: objects(connection)?,
+        ..Public::default()
     };
     let mut generations: Vec<GenerationId> = Vec::new();
     for table in control::public_tables(connection)? {
@@ -88,6 +93,12 @@ fn prepare(connection: &Connection) -> rusqlite::Result<Public> {
         }
     }
     Ok(public)
+}
+
+fn objects(connection: &Connection) -> rusqlite::Result<HashSet<String>> {
+    let mut statement = connection.prepare("SELECT lower(name) FROM sqlite_schema")?;
+    let names = statement.query_map([], |row| row.get(0))?;
+    names.collect()
 }
 
 /// A view whose decimal columns compare by number; None where there are no decimals.
@@ -121,34 +132,50 @@ fn restrict(connection: &Connection, public: &Public, limits: QueryLimits) -> Re
     connection.execute_batch("PRAGMA query_only = ON")?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
     connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
-    let (names, physical) = (public.names.clone(), public.physical.clone());
-    connection.authorizer(Some(move |context: AuthContext<'_>| {
-        allowed(&context, &names, &physical)
-    }))?;
+    let public = public.clone();
+    connection.authorizer(Some(move |context: AuthContext<'_>| public.allows(&context)))?;
     let start = Instant::now();
     let is_late = move || start.elapsed() > limits.time_max;
     connection.progress_handler(INSTRUCTIONS_PER_LOOK, Some(is_late))?;
     Ok(())
 }
 
-/// SELECT, functions, and reading the public views and what is behind them. (Physical tables only from within a view;
-/// a common table expression can pass for one, and then reads nothing but what is public anyway.)
-fn allowed(context: &AuthContext<'_>, names: &HashSet<String>, physical: &HashSet<String>) -> Authorization {
-    let is_allowed = match context.action {
-        AuthAction::Select | AuthAction::Recursive => true,
-        AuthAction::Function { function_name } => !function_name.eq_ignore_ascii_case("load_extension"),
-        AuthAction::Read { table_name, .. } => {
-            let lower = table_name.to_ascii_lowercase();
-            names.contains(&lower)
-                || matches!(lower.as_str(), "json_each" | "json_tree")
-                || (physical.contains(&lower) && context.accessor.is_some_and(|view| names.contains(view)))
+impl Public {
+    /// SELECT, functions, and reading the public views and what is behind them.
+    fn allows(&self, context: &AuthContext<'_>) -> Authorization {
+        let is_allowed = match context.action {
+            AuthAction::Select | AuthAction::Recursive => true,
+            AuthAction::Function { function_name } => !function_name.eq_ignore_ascii_case("load_extension"),
+            AuthAction::Read {
+                table_name,
+                column_name,
+            } => self.may_read(&table_name.to_ascii_lowercase(), column_name, context.accessor),
+            _ => false,
+        };
+        if is_allowed {
+            Authorization::Allow
+        } else {
+            Authorization::Deny
         }
-        _ => false,
-    };
-    if is_allowed {
-        Authorization::Allow
-    } else {
-        Authorization::Deny
+    }
+
+    /// Physical tables only from within a view. (A common table expression can pass for one, and then reads nothing
+    /// but what is public anyway.)
+    fn may_read(&self, table: &str, column: &str, within: Option<&str>) -> bool {
+        if self.names.contains(table) || matches!(table, "json_each" | "json_tree") {
+            return true;
+        }
+        // `count(*)` reads no column, and SQLite then names neither the view nor, for a common table expression, an
+        // object of the file.
+        let reads_no_column = column.is_empty();
+        if self.physical.contains(table) {
+            return reads_no_column || within.is_some_and(|view| self.names.contains(view));
+        }
+        reads_no_column
+            && !self.objects.contains(table)
+            && !["sqlite_", "pragma_", "dbstat"]
+                .iter()
+                .any(|prefix| table.starts_with(prefix))
     }
 }
 

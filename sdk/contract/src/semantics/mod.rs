@@ -2,13 +2,16 @@
 //!
 //! - [`conform_row`], [`conform_key`], [`conform_prefix`]: a guest's values checked and brought to their one form.
 //! - [`upsert`], [`patch`]: what cells make of a row.
+//! - [`conform_cells`], [`merge_cells`]: changes of a row that is not at hand.
 //! - [`ordered_key`], [`ordered_index`]: keys as bytes that sort.
 //! - [`check`]: whether what a plugin declares can be kept at all.
 
+mod cells;
 mod check;
 pub mod json;
 mod ordered;
 
+pub use cells::{conform_cells, merge_cells, names_all_required};
 pub use check::{
     COLUMNS_MAX, INDEX_COLUMNS_MAX, INDEXES_MAX, KEY_COLUMNS_MAX, NAME_BYTES_MAX, TABLES_MAX, check,
     column_name_error, plugin_name_error, table_name_error,
@@ -129,7 +132,12 @@ pub fn conform_row(table: &TableSchema, mut row: Row) -> Result<Row, Violation> 
 
 /// The row that an upsert makes. `old` is None for an absent row, which starts from each column's `initial`.
 /// The key must be conformed.
-pub fn upsert(table: &TableSchema, old: Option<&Row>, key: &Key, cells: Vec<Cell>) -> Result<Row, Violation> {
+pub fn upsert(
+    table: &TableSchema,
+    old: Option<&Row>,
+    key: &[Value],
+    cells: impl IntoIterator<Item = Cell>,
+) -> Result<Row, Violation> {
     if let Some(old) = old {
         let mut row = old.clone();
         patch(table, &mut row, cells)?;
@@ -159,15 +167,42 @@ pub fn upsert(table: &TableSchema, old: Option<&Row>, key: &Key, cells: Vec<Cell
 }
 
 /// Changes a row in place; on a violation the row is left as it was or half changed, and the caller drops it.
-pub fn patch(table: &TableSchema, row: &mut Row, cells: Vec<Cell>) -> Result<(), Violation> {
+pub fn patch(
+    table: &TableSchema,
+    row: &mut Row,
+    cells: impl IntoIterator<Item = Cell>,
+) -> Result<(), Violation> {
     apply_cells(table, row, cells)?;
     within_indexes(table, row)
 }
 
-fn apply_cells(table: &TableSchema, row: &mut Row, cells: Vec<Cell>) -> Result<(), Violation> {
-    // One bit a column; `check` keeps tables below 256 columns.
-    let mut seen = [0u64; 4];
+fn apply_cells(
+    table: &TableSchema,
+    row: &mut Row,
+    cells: impl IntoIterator<Item = Cell>,
+) -> Result<(), Violation> {
+    let mut seen = Seen::default();
     for Cell { column, change } in cells {
+        let index = seen.column(table, column)?;
+        match change {
+            CellChange::Set(mut value) => {
+                conform(table, index, &mut value)?;
+                row[index] = value;
+            }
+            CellChange::Add(value) => add(table, index, &mut row[index], value)?,
+        }
+    }
+    Ok(())
+}
+
+/// The columns that one change has named so far. One bit a column; [`check`] keeps tables below 256 columns.
+#[derive(Default)]
+struct Seen([u64; 4]);
+
+impl Seen {
+    /// Refuses a column that is not there, is of the key, or was named before.
+    #[inline]
+    fn column(&mut self, table: &TableSchema, column: u32) -> Result<usize, Violation> {
         let index = column as usize;
         if index >= table.columns.len() {
             return Err(Violation(format!(
@@ -183,7 +218,7 @@ fn apply_cells(table: &TableSchema, row: &mut Row, cells: Vec<Cell>) -> Result<(
             )));
         }
         let bit = 1 << (index % 64);
-        let word = &mut seen[(index / 64).min(3)];
+        let word = &mut self.0[(index / 64).min(3)];
         if *word & bit != 0 {
             return Err(Violation(format!(
                 "{}: one change names it twice",
@@ -191,15 +226,8 @@ fn apply_cells(table: &TableSchema, row: &mut Row, cells: Vec<Cell>) -> Result<(
             )));
         }
         *word |= bit;
-        match change {
-            CellChange::Set(mut value) => {
-                conform(table, index, &mut value)?;
-                row[index] = value;
-            }
-            CellChange::Add(value) => add(table, index, &mut row[index], value)?,
-        }
+        Ok(index)
     }
-    Ok(())
 }
 
 /// Adds to one value; null counts as 0.

@@ -1,0 +1,253 @@
+//! Reads in order: a plain prepared query for the few events of live work, COPY for the ranges of a rebuild.
+
+use lamphouse_contract::packed;
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use uuid::Uuid;
+
+use super::copy::{Chunk, Copier, Decoder, Step};
+use super::{Server, TABLE, bind_all};
+use crate::core::{EventBatch, EventFilter, EventId, Position};
+use crate::log::query::{self, Bound, COLUMNS};
+use crate::log::reading::{backwards, finish_batch};
+use crate::log::{Head, LogError, LogReader};
+
+/// Up to so many positions are live work. A COPY costs some milliseconds more, and half as much an event.
+const LIVE_POSITIONS_MAX: u64 = 2_000;
+/// Positions of one COPY. Each is one transaction, and a transaction that lasts keeps the server from cleaning up.
+const COPY_POSITIONS_MAX: u64 = 100_000;
+
+/// A reader on connections of its own.
+pub(super) struct PostgresReader {
+    server: Server,
+    /// The condition with placeholders from $4 on, and their values.
+    live: (String, Vec<Bound>),
+    /// The condition with literals: COPY takes no values.
+    literal: String,
+    /// Whether the filter can match at all.
+    possible: bool,
+    connection: Option<PgConnection>,
+    copier: Option<Copier>,
+    range: Option<Range>,
+}
+
+/// A range that is being copied.
+struct Range {
+    /// What has been read.
+    at: Position,
+    end: Position,
+    decoder: Decoder,
+}
+
+impl PostgresReader {
+    pub(super) fn new(server: Server, filter: &EventFilter) -> Self {
+        let possible = query::possible(filter);
+        let condition = |bind: &mut dyn FnMut(Bound) -> String| {
+            possible
+                .as_ref()
+                .and_then(|filter| query::condition(filter, bind))
+                .map_or_else(String::new, |condition| format!(" AND {condition}"))
+        };
+        let mut values = Vec::new();
+        let live = condition(&mut |value| {
+            values.push(value);
+            format!("${}", values.len() + 3)
+        });
+        let literal = condition(&mut |value| literal(&value));
+        Self {
+            live: (live, values),
+            literal,
+            possible: possible.is_some(),
+            server,
+            connection: None,
+            copier: None,
+            range: None,
+        }
+    }
+
+    fn fill(
+        &mut self,
+        mut after: Position,
+        until: Position,
+        events_max: usize,
+        bytes_max: usize,
+        batch: &mut EventBatch,
+    ) -> Result<(), LogError> {
+        let fits = |batch: &EventBatch| batch.len() < events_max && batch.bytes_len() < bytes_max;
+        if self
+            .range
+            .as_ref()
+            .is_some_and(|range| range.at != after || range.end > until)
+        {
+            // The rest of a range that nobody wants goes with its connection.
+            self.range = None;
+            self.copier = None;
+        }
+        while fits(batch) {
+            if self.range.is_none() {
+                let left = until.0 - after.0;
+                if left == 0 {
+                    break;
+                }
+                if left <= LIVE_POSITIONS_MAX {
+                    return self.query(after, until, events_max - batch.len(), bytes_max, batch);
+                }
+                self.begin_range(after, Position(until.0.min(after.0 + COPY_POSITIONS_MAX)));
+            }
+            after = self.copy(&fits, batch)?;
+        }
+        Ok(())
+    }
+
+    fn begin_range(&mut self, after: Position, end: Position) {
+        let copier = self.copier.get_or_insert_with(|| Copier::start(&self.server));
+        copier.ask(format!(
+            "COPY (SELECT {COLUMNS} FROM {TABLE} WHERE position > {after} AND position <= {end}{} ORDER BY position) \
+             TO STDOUT (FORMAT binary)",
+            self.literal
+        ));
+        self.range = Some(Range {
+            at: after,
+            end,
+            decoder: Decoder::default(),
+        });
+    }
+
+    /// Takes from the range until the batch is full or the range is done; gives what has been read.
+    fn copy(
+        &mut self,
+        fits: &dyn Fn(&EventBatch) -> bool,
+        batch: &mut EventBatch,
+    ) -> Result<Position, LogError> {
+        let (Some(range), Some(copier)) = (&mut self.range, &mut self.copier) else {
+            return Err(LogError::Internal(
+                "a range of the log is read that was not begun".to_owned(),
+            ));
+        };
+        while fits(batch) {
+            let step = range
+                .decoder
+                .step(batch)
+                .map_err(|error| format!("the copy holds {error}"));
+            let problem = match step {
+                Ok(Step::Event) => {
+                    range.at = batch.position(batch.len() - 1);
+                    continue;
+                }
+                Ok(Step::More | Step::End) => match self.server.run("read", copier.next()) {
+                    Ok(Chunk::Bytes(bytes)) => {
+                        range.decoder.feed(bytes);
+                        continue;
+                    }
+                    Ok(Chunk::End) => {
+                        let end = range.end;
+                        self.range = None;
+                        return Ok(end);
+                    }
+                    Ok(Chunk::Failed(error)) => self.server.error("read", &error),
+                    Err(error) => error,
+                },
+                Err(message) => LogError::Internal(format!("cannot read {}: {message}", self.server.place)),
+            };
+            self.range = None;
+            self.copier = None;
+            return Err(problem);
+        }
+        Ok(range.at)
+    }
+
+    /// One plain query.
+    fn query(
+        &mut self,
+        after: Position,
+        until: Position,
+        events_max: usize,
+        bytes_max: usize,
+        batch: &mut EventBatch,
+    ) -> Result<(), LogError> {
+        let (server, connection, (condition, values)) = (&self.server, &mut self.connection, &self.live);
+        let result = server.run("read", async {
+            let open = match connection {
+                Some(open) => open,
+                None => connection.insert(server.connect().await?),
+            };
+            let sql = format!(
+                "SELECT {COLUMNS} FROM {TABLE} WHERE position > $1 AND position <= $2{condition} ORDER BY position LIMIT $3"
+            );
+            let statement = sqlx::query(AssertSqlSafe(sql))
+                .bind(after.as_i64())
+                .bind(until.as_i64())
+                .bind(i64::try_from(events_max).unwrap_or(i64::MAX));
+            let rows = bind_all(statement, values.clone())
+                .fetch_all(open)
+                .await?;
+            for row in &rows {
+                push(row, batch)?;
+                if batch.bytes_len() >= bytes_max {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        if result.is_err() {
+            self.connection = None;
+        }
+        result
+    }
+}
+
+impl LogReader for PostgresReader {
+    fn read(
+        &mut self,
+        after: Position,
+        until: Head,
+        events_max: usize,
+        bytes_max: usize,
+        batch: &mut EventBatch,
+    ) -> Result<(), LogError> {
+        batch.clear();
+        if after > until.position {
+            return Err(backwards(after, until));
+        }
+        if self.possible {
+            self.fill(after, until.position, events_max, bytes_max, batch)?;
+        }
+        finish_batch(batch, until, events_max, bytes_max);
+        Ok(())
+    }
+}
+
+/// A value as SQL text. Safe because the session has `standard_conforming_strings` on: in such a literal only the
+/// quote means anything. Texts with U+0000 do not come here.
+fn literal(value: &Bound) -> String {
+    match value {
+        Bound::Text(text) => format!("'{}'", text.replace('\'', "''")),
+        Bound::Integer(number) => number.to_string(),
+    }
+}
+
+fn push(row: &PgRow, batch: &mut EventBatch) -> Result<(), sqlx::Error> {
+    let micros = |index| {
+        row.try_get::<chrono::DateTime<chrono::Utc>, _>(index)
+            .map(|at| at.timestamp_micros())
+    };
+    let position = Position::from_i64(row.try_get(0)?);
+    let id: Uuid = row.try_get(1)?;
+    let mut id_text = Uuid::encode_buffer();
+    let event = packed::Event {
+        position: position.0,
+        part: 0,
+        id: id.hyphenated().encode_lower(&mut id_text),
+        stream_id: row.try_get(2)?,
+        stream_type: row.try_get(3)?,
+        stream_version: row.try_get::<i64, _>(4)?.unsigned_abs(),
+        event_type: row.try_get(5)?,
+        schema_version: row.try_get::<i32, _>(6)?.unsigned_abs(),
+        data: row.try_get(7)?,
+        metadata: row.try_get(8)?,
+        occurred_at: micros(9)?,
+        recorded_at: micros(10)?,
+    };
+    batch.push(position, EventId(id), |out| packed::write_event(out, &event));
+    Ok(())
+}

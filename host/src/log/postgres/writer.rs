@@ -1,0 +1,317 @@
+//! The writing side of one PostgreSQL transaction.
+
+use chrono::{DateTime, Utc};
+use sqlx::{Executor as _, PgConnection, Row as _};
+use uuid::Uuid;
+
+use super::{Server, timed};
+use crate::log::group::{Backend, cursor_is_gone};
+use crate::log::plan::{Ask, Counter, Known, KnownEvent, KnownKey, KnownStream, Row, Write};
+use crate::log::reading::stored_time;
+use crate::log::{ImportCursor, LogError};
+
+/// Bytes of one INSERT's rows. Raise it for fewer statements; lower it to save memory on both sides.
+const INSERT_BYTES_MAX: usize = 8 << 20;
+
+/// The one connection that writes, made anew when it broke.
+pub(super) struct PostgresWriter {
+    server: Server,
+    connection: Option<PgConnection>,
+    in_transaction: bool,
+}
+
+impl PostgresWriter {
+    pub(super) fn new(server: Server) -> Self {
+        Self {
+            server,
+            connection: None,
+            in_transaction: false,
+        }
+    }
+
+    /// One step on the open connection. What breaks it is dropped with it.
+    fn run<T>(
+        &mut self,
+        verb: &str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, LogError> {
+        let connection = self.connection.as_mut().ok_or_else(|| {
+            LogError::Unavailable(format!(
+                "cannot {verb} {}: the connection was lost",
+                self.server.place
+            ))
+        })?;
+        let result = self.server.runtime.block_on(timed(work(connection)));
+        result.map_err(|error| {
+            if !matches!(error, sqlx::Error::Database(_)) {
+                self.connection = None;
+            }
+            self.server.error(verb, &error)
+        })
+    }
+}
+
+impl Backend for PostgresWriter {
+    fn begin(&mut self) -> Result<Counter, LogError> {
+        let (server, connection) = (&self.server, &mut self.connection);
+        self.in_transaction = true;
+        server.run("write to", async move {
+            // A connection that was made before may have died while it was idle; a new one tells the truth.
+            if let Some(open) = connection.as_mut() {
+                match lock(open).await {
+                    Err(error) if is_lost(&error) => *connection = None,
+                    other => return other,
+                }
+            }
+            lock(connection.insert(server.connect().await?)).await
+        })
+    }
+
+    fn known(&mut self, ask: &Ask<'_>) -> Result<Known, LogError> {
+        self.run("read", async |connection| read_known(connection, ask).await)
+    }
+
+    fn write(&mut self, write: &Write<'_>) -> Result<(), LogError> {
+        self.run("write to", async |connection| {
+            // The counter first: the trigger on `events` takes no position beyond it.
+            sqlx::query("UPDATE lamphouse.log SET position = $1, recorded_at = $2")
+                .bind(write.counter.position)
+                .bind(stored_time(write.counter.recorded_at))
+                .execute(connection)
+                .await
+                .map(drop)
+        })?;
+        let mut rows = write.rows.as_slice();
+        while !rows.is_empty() {
+            let (some, rest) = rows.split_at(within_bytes(rows));
+            self.run("write to", async |connection| {
+                insert_events(connection, some).await
+            })?;
+            rows = rest;
+        }
+        if write.keys.is_empty() {
+            return Ok(());
+        }
+        self.run("write to", async |connection| {
+            insert_keys(connection, write).await
+        })
+    }
+
+    fn has_cursor(&mut self, cursor: &ImportCursor) -> Result<bool, LogError> {
+        self.run("read", async |connection| {
+            sqlx::query_scalar(
+                "SELECT EXISTS (SELECT FROM lamphouse.import_cursors WHERE digest = $1 AND bytes = $2 AND lines = $3)",
+            )
+            .bind(&cursor.digest)
+            .bind(to_i64(cursor.bytes))
+            .bind(to_i64(cursor.lines))
+            .fetch_one(connection)
+            .await
+        })
+    }
+
+    fn save_cursor(
+        &mut self,
+        previous: Option<&ImportCursor>,
+        cursor: &ImportCursor,
+    ) -> Result<(), LogError> {
+        let saved = self.run("write to", async |connection| {
+                if let Some(previous) = previous {
+                    let deleted = sqlx::query(
+                        "DELETE FROM lamphouse.import_cursors WHERE digest = $1 AND bytes = $2 AND lines = $3",
+                    )
+                    .bind(&previous.digest)
+                    .bind(to_i64(previous.bytes))
+                    .bind(to_i64(previous.lines))
+                    .execute(&mut *connection)
+                    .await?;
+                    if deleted.rows_affected() != 1 {
+                        return Ok(false);
+                    }
+                }
+                let inserted = sqlx::query(
+                    "INSERT INTO lamphouse.import_cursors (digest, bytes, lines) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                )
+                .bind(&cursor.digest)
+                .bind(to_i64(cursor.bytes))
+                .bind(to_i64(cursor.lines))
+                .execute(connection)
+                .await?;
+                Ok(inserted.rows_affected() == 1)
+        })?;
+        if saved {
+            Ok(())
+        } else {
+            Err(cursor_is_gone(cursor))
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), LogError> {
+        self.run("commit to", async |connection| {
+            connection.execute("COMMIT").await.map(drop)
+        })?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    fn rollback(&mut self) {
+        if !std::mem::take(&mut self.in_transaction) || self.connection.is_none() {
+            return;
+        }
+        let result = self.run("roll back in", async |connection| {
+            connection.execute("ROLLBACK").await.map(drop)
+        });
+        if result.is_err() {
+            // The server rolls back what its client has left.
+            self.connection = None;
+        }
+    }
+}
+
+/// Whether the connection is of no more use: not only by an error of the socket, also by a server that shuts down.
+fn is_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| code.starts_with("57P") || code.starts_with("08")),
+        _ => true,
+    }
+}
+
+/// Begins, and waits for the counter row. The answer is that of the row as it is once it is ours.
+async fn lock(connection: &mut PgConnection) -> Result<Counter, sqlx::Error> {
+    connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    let row = sqlx::query(
+        "SELECT position, recorded_at, CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') \
+         THEN set_config('synchronous_commit', 'on', true) END FROM lamphouse.log FOR UPDATE",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Counter {
+        position: row.try_get(0)?,
+        recorded_at: row.try_get::<DateTime<Utc>, _>(1)?.timestamp_micros(),
+    })
+}
+
+fn to_i64(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+async fn read_known(connection: &mut PgConnection, ask: &Ask<'_>) -> Result<Known, sqlx::Error> {
+    let mut known = Known::default();
+    if !ask.keys.is_empty() {
+        let (scopes, keys): (Vec<&str>, Vec<&str>) = ask.keys.iter().copied().unzip();
+        let rows = sqlx::query(
+            "SELECT i.scope, i.key, i.digest, i.position, i.answer FROM unnest($1::text[], $2::text[]) AS k (scope, key) \
+             JOIN lamphouse.idempotency i ON i.scope = k.scope AND i.key = k.key",
+        )
+        .bind(scopes)
+        .bind(keys)
+        .fetch_all(&mut *connection)
+        .await?;
+        for row in rows {
+            known.keys.insert(
+                (row.try_get(0)?, row.try_get(1)?),
+                KnownKey {
+                    digest: row.try_get(2)?,
+                    position: row.try_get(3)?,
+                    answer: row.try_get(4)?,
+                },
+            );
+        }
+    }
+    let rows = sqlx::query(
+        "SELECT s.id, l.stream_version, l.stream_type FROM unnest($1::text[]) AS s (id) CROSS JOIN LATERAL \
+         (SELECT stream_version, stream_type FROM lamphouse.events e WHERE e.stream_id = s.id \
+          ORDER BY stream_version DESC LIMIT 1) l",
+    )
+    .bind(ask.streams.as_slice())
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in rows {
+        known.streams.insert(
+            row.try_get(0)?,
+            KnownStream {
+                version: row.try_get(1)?,
+                stream_type: row.try_get(2)?,
+            },
+        );
+    }
+    if !ask.ids.is_empty() {
+        let rows = sqlx::query(
+            "SELECT id, position, stream_id, stream_type, stream_version, event_type, schema_version::bigint, data, metadata \
+             FROM lamphouse.events WHERE id = ANY($1)",
+        )
+        .bind(ask.ids.as_slice())
+        .fetch_all(connection)
+        .await?;
+        for row in rows {
+            known.ids.insert(
+                row.try_get::<Uuid, _>(0)?,
+                KnownEvent {
+                    position: row.try_get(1)?,
+                    stream_id: row.try_get(2)?,
+                    stream_type: row.try_get(3)?,
+                    stream_version: row.try_get(4)?,
+                    event_type: row.try_get(5)?,
+                    schema_version: row.try_get(6)?,
+                    data: row.try_get(7)?,
+                    metadata: row.try_get(8)?,
+                },
+            );
+        }
+    }
+    Ok(known)
+}
+
+/// How many rows go into one statement: at least one.
+fn within_bytes(rows: &[Row<'_>]) -> usize {
+    let mut bytes = 0;
+    let fits = rows.iter().take_while(|row| {
+        bytes += row.data.len() + row.metadata.len();
+        bytes <= INSERT_BYTES_MAX
+    });
+    fits.count().max(1)
+}
+
+async fn insert_events(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+    fn column<'a, T>(rows: &'a [Row<'a>], value: impl Fn(&'a Row<'a>) -> T) -> Vec<T> {
+        rows.iter().map(value).collect()
+    }
+    sqlx::query(
+        "INSERT INTO lamphouse.events (position, id, stream_id, stream_type, stream_version, event_type, schema_version, \
+         data, metadata, occurred_at, recorded_at) \
+         SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::integer[], \
+         $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[])",
+    )
+    .bind(column(rows, |row| row.position))
+    .bind(column(rows, |row| row.id))
+    .bind(column(rows, |row| row.stream_id))
+    .bind(column(rows, |row| row.stream_type))
+    .bind(column(rows, |row| row.stream_version))
+    .bind(column(rows, |row| row.event_type))
+    .bind(column(rows, |row| i32::try_from(row.schema_version).unwrap_or(i32::MAX)))
+    .bind(column(rows, |row| row.data))
+    .bind(column(rows, |row| row.metadata))
+    .bind(column(rows, |row| stored_time(row.occurred_at)))
+    .bind(column(rows, |row| stored_time(row.recorded_at)))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn insert_keys(connection: &mut PgConnection, write: &Write<'_>) -> Result<(), sqlx::Error> {
+    let keys = &write.keys;
+    sqlx::query(
+        "INSERT INTO lamphouse.idempotency (scope, key, digest, position, answer) \
+         SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::text[])",
+    )
+    .bind(keys.iter().map(|key| key.scope).collect::<Vec<_>>())
+    .bind(keys.iter().map(|key| key.key).collect::<Vec<_>>())
+    .bind(keys.iter().map(|key| key.digest.as_slice()).collect::<Vec<_>>())
+    .bind(keys.iter().map(|key| key.position).collect::<Vec<_>>())
+    .bind(keys.iter().map(|key| key.answer.as_str()).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! SQL that both databases share: which events to read. Pure text with bound values.
+
+use crate::core::{EventFilter, Position};
+
+use super::{EventQuery, LogError};
+
+/// The columns of an event, in the order in which both databases' readers expect them.
+pub(super) const COLUMNS: &str = "position, id, stream_id, stream_type, stream_version, event_type, schema_version, \
+                                  data, metadata, occurred_at, recorded_at";
+
+/// A value to bind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Bound {
+    Text(String),
+    Integer(i64),
+}
+
+/// A statement and its values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Select {
+    pub(super) sql: String,
+    pub(super) values: Vec<Bound>,
+}
+
+/// The condition of a filter; None when every event matches. `bind` gives what stands for a value in the text.
+pub(super) fn condition(filter: &EventFilter, mut bind: impl FnMut(Bound) -> String) -> Option<String> {
+    let mut alternatives = Vec::new();
+    for subscription in &filter.any_of {
+        let mut fields = Vec::new();
+        if let Some(event_type) = &subscription.event_type {
+            fields.push(format!("event_type = {}", bind(Bound::Text(event_type.clone()))));
+        }
+        if let Some(stream_type) = &subscription.stream_type {
+            fields.push(format!(
+                "stream_type = {}",
+                bind(Bound::Text(stream_type.clone()))
+            ));
+        }
+        if !subscription.schema_versions.is_empty() {
+            let versions: Vec<String> = subscription
+                .schema_versions
+                .iter()
+                .map(|version| bind(Bound::Integer(i64::from(*version))))
+                .collect();
+            fields.push(format!("schema_version IN ({})", versions.join(", ")));
+        }
+        if fields.is_empty() {
+            return None;
+        }
+        alternatives.push(format!("({})", fields.join(" AND ")));
+    }
+    (!alternatives.is_empty()).then(|| format!("({})", alternatives.join(" OR ")))
+}
+
+/// A filter that cannot match is one whose texts no database can hold; such subscriptions are left out. None when
+/// nothing is left to match.
+pub(super) fn possible(filter: &EventFilter) -> Option<EventFilter> {
+    let holds_nul = |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains('\0'));
+    let any_of: Vec<_> = filter
+        .any_of
+        .iter()
+        .filter(|subscription| !holds_nul(&subscription.event_type) && !holds_nul(&subscription.stream_type))
+        .cloned()
+        .collect();
+    (filter.any_of.is_empty() || !any_of.is_empty()).then_some(EventFilter { any_of })
+}
+
+/// Positions that a query's times allow: `first..before`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) first: Option<i64>,
+    pub(super) before: Option<i64>,
+}
+
+impl Span {
+    /// Finds the positions by halving: `recorded_at` never goes back, so that no index on it is needed.
+    pub(super) fn of(
+        query: &EventQuery,
+        head: Position,
+        mut recorded_at: impl FnMut(i64) -> Result<Option<i64>, LogError>,
+    ) -> Result<Self, LogError> {
+        let mut first_at_or_after = |time: Option<i64>| -> Result<Option<i64>, LogError> {
+            let Some(time) = time else { return Ok(None) };
+            let (mut low, mut high) = (1, head.as_i64() + 1);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                match recorded_at(middle)? {
+                    Some(at) if at < time => low = middle + 1,
+                    _ => high = middle,
+                }
+            }
+            Ok(Some(low))
+        };
+        Ok(Self {
+            first: first_at_or_after(query.recorded_from)?,
+            before: first_at_or_after(query.recorded_before)?,
+        })
+    }
+}
+
+/// The statement of a listing. `mark` opens a placeholder: `?` or `$`.
+pub(super) fn listing(query: &EventQuery, span: Span, table: &str, mark: char) -> Select {
+    let mut values = Vec::new();
+    let mut bind = |value: Bound| {
+        values.push(value);
+        format!("{mark}{}", values.len())
+    };
+    let mut fields = Vec::new();
+    if let Some(stream_id) = &query.stream_id {
+        fields.push(format!("stream_id = {}", bind(Bound::Text(stream_id.clone()))));
+    }
+    if let Some(stream_type) = &query.stream_type {
+        fields.push(format!(
+            "stream_type = {}",
+            bind(Bound::Text(stream_type.clone()))
+        ));
+    }
+    if !query.event_types.is_empty() {
+        let types: Vec<String> = query
+            .event_types
+            .iter()
+            .map(|name| bind(Bound::Text(name.clone())))
+            .collect();
+        fields.push(format!("event_type IN ({})", types.join(", ")));
+    }
+    if let Some(after) = query.after {
+        let side = if query.backward { '<' } else { '>' };
+        let after = i64::try_from(after.0).unwrap_or(i64::MAX);
+        fields.push(format!("position {side} {}", bind(Bound::Integer(after))));
+    }
+    if let Some(first) = span.first {
+        fields.push(format!("position >= {}", bind(Bound::Integer(first))));
+    }
+    if let Some(before) = span.before {
+        fields.push(format!("position < {}", bind(Bound::Integer(before))));
+    }
+    let condition = if fields.is_empty() {
+        String::new()
+    } else {
+        format!(" WHERE {}", fields.join(" AND "))
+    };
+    // Within one stream both orders are the same, and the stream's index has this one.
+    let order = if query.stream_id.is_some() {
+        "stream_version"
+    } else {
+        "position"
+    };
+    let direction = if query.backward { " DESC" } else { "" };
+    let limit = bind(Bound::Integer(i64::try_from(query.limit).unwrap_or(i64::MAX)));
+    let sql = format!("SELECT {COLUMNS} FROM {table}{condition} ORDER BY {order}{direction} LIMIT {limit}");
+    Select { sql, values }
+}
+
+#[cfg(test)]
+mod tests {
+    use lamphouse_contract::Subscription;
+
+    use super::*;
+
+    fn subscription(event_type: Option<&str>, stream_type: Option<&str>, versions: &[u32]) -> Subscription {
+        Subscription {
+            event_type: event_type.map(str::to_owned),
+            stream_type: stream_type.map(str::to_owned),
+            schema_versions: versions.to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_filter_becomes_a_condition_and_a_wide_one_none() {
+        let filter = EventFilter {
+            any_of: vec![
+                subscription(Some("A"), None, &[]),
+                subscription(Some("B"), Some("s"), &[1, 2]),
+            ],
+        };
+        let mut count = 0;
+        let text = condition(&filter, |_| {
+            count += 1;
+            format!("?{count}")
+        });
+        assert_eq!(
+            text.as_deref(),
+            Some(
+                "((event_type = ?1) OR (event_type = ?2 AND stream_type = ?3 AND schema_version IN (?4, ?5)))"
+            )
+        );
+        let wide = EventFilter {
+            any_of: vec![subscription(Some("A"), None, &[]), subscription(None, None, &[])],
+        };
+        assert_eq!(condition(&wide, |_| String::new()), None);
+        assert_eq!(condition(&EventFilter::default(), |_| String::new()), None);
+    }
+
+    #[test]
+    fn a_filter_that_cannot_match_is_not_a_filter_that_always_matches() {
+        let nul = EventFilter {
+            any_of: vec![subscription(Some("a\0"), None, &[])],
+        };
+        assert_eq!(possible(&nul), None);
+        assert_eq!(possible(&EventFilter::default()), Some(EventFilter::default()));
+    }
+
+    #[test]
+    fn times_become_positions_by_halving() {
+        let times = [10, 20, 20, 30];
+        let span = |from, before| {
+            let query = EventQuery {
+                recorded_from: from,
+                recorded_before: before,
+                ..EventQuery::default()
+            };
+            Span::of(&query, Position(4), |position| {
+                Ok(times.get(position as usize - 1).copied())
+            })
+            .unwrap()
+        };
+        assert_eq!(
+            span(Some(20), Some(30)),
+            Span {
+                first: Some(2),
+                before: Some(4)
+            }
+        );
+        assert_eq!(
+            span(Some(31), None),
+            Span {
+                first: Some(5),
+                before: None
+            }
+        );
+        assert_eq!(
+            span(None, Some(5)),
+            Span {
+                first: None,
+                before: Some(1)
+            }
+        );
+    }
+}

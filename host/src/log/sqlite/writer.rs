@@ -1,0 +1,194 @@
+//! The writing side of one SQLite transaction.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::Files;
+use crate::log::group::{Backend, cursor_is_gone};
+use crate::log::plan::{Ask, Counter, Known, KnownEvent, KnownKey, KnownStream, Write};
+use crate::log::{ImportCursor, LogError};
+
+/// The one connection that writes.
+pub(super) struct SqliteWriter {
+    files: Files,
+    connection: Connection,
+}
+
+impl SqliteWriter {
+    pub(super) fn new(files: Files, connection: Connection) -> Self {
+        Self { files, connection }
+    }
+
+    fn run<T>(
+        &self,
+        verb: &str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, LogError> {
+        work(&self.connection).map_err(|error| self.files.error(verb, &error))
+    }
+}
+
+impl Backend for SqliteWriter {
+    fn begin(&mut self) -> Result<Counter, LogError> {
+        self.run("write to", |connection| {
+            // Takes the one write lock, so that the counter row is ours.
+            connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            connection
+                .prepare_cached("SELECT position, recorded_at FROM log")?
+                .query_row([], |row| {
+                    Ok(Counter {
+                        position: row.get(0)?,
+                        recorded_at: row.get(1)?,
+                    })
+                })
+        })
+    }
+
+    fn known(&mut self, ask: &Ask<'_>) -> Result<Known, LogError> {
+        self.run("read", |connection| read_known(connection, ask))
+    }
+
+    fn write(&mut self, write: &Write<'_>) -> Result<(), LogError> {
+        self.run("write to", |connection| write_rows(connection, write))
+    }
+
+    fn has_cursor(&mut self, cursor: &ImportCursor) -> Result<bool, LogError> {
+        self.run("read", |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT 1 FROM import_cursors WHERE digest = ?1 AND bytes = ?2 AND lines = ?3",
+                )?
+                .exists(params![cursor.digest, to_i64(cursor.bytes), to_i64(cursor.lines)])
+        })
+    }
+
+    fn save_cursor(
+        &mut self,
+        previous: Option<&ImportCursor>,
+        cursor: &ImportCursor,
+    ) -> Result<(), LogError> {
+        let saved = self.run("write to", |connection| {
+            if let Some(previous) = previous {
+                let deleted = connection
+                    .prepare_cached("DELETE FROM import_cursors WHERE digest = ?1 AND bytes = ?2 AND lines = ?3")?
+                    .execute(params![previous.digest, to_i64(previous.bytes), to_i64(previous.lines)])?;
+                if deleted != 1 {
+                    return Ok(false);
+                }
+            }
+            let inserted = connection
+                .prepare_cached("INSERT INTO import_cursors (digest, bytes, lines) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+                .execute(params![cursor.digest, to_i64(cursor.bytes), to_i64(cursor.lines)])?;
+            Ok(inserted == 1)
+        })?;
+        if saved {
+            Ok(())
+        } else {
+            Err(cursor_is_gone(cursor))
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), LogError> {
+        self.run("commit to", |connection| {
+            connection.prepare_cached("COMMIT")?.execute([]).map(drop)
+        })
+    }
+
+    fn rollback(&mut self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::warn!(%error, "a transaction of the log could not be rolled back");
+        }
+    }
+}
+
+fn to_i64(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn read_known(connection: &Connection, ask: &Ask<'_>) -> rusqlite::Result<Known> {
+    let mut known = Known::default();
+    for (scope, key) in &ask.keys {
+        let there = connection
+            .prepare_cached("SELECT digest, position, answer FROM idempotency WHERE scope = ?1 AND key = ?2")?
+            .query_row([scope, key], |row| {
+                Ok(KnownKey {
+                    digest: row.get(0)?,
+                    position: row.get(1)?,
+                    answer: row.get(2)?,
+                })
+            })
+            .optional()?;
+        if let Some(there) = there {
+            known.keys.insert(((*scope).to_owned(), (*key).to_owned()), there);
+        }
+    }
+    for stream_id in &ask.streams {
+        let there = connection
+            .prepare_cached(
+                "SELECT stream_version, stream_type FROM events WHERE stream_id = ?1 ORDER BY stream_version DESC LIMIT 1",
+            )?
+            .query_row([stream_id], |row| Ok(KnownStream { version: row.get(0)?, stream_type: row.get(1)? }))
+            .optional()?;
+        if let Some(there) = there {
+            known.streams.insert((*stream_id).to_owned(), there);
+        }
+    }
+    for id in &ask.ids {
+        let there = connection
+            .prepare_cached(
+                "SELECT position, stream_id, stream_type, stream_version, event_type, schema_version, data, metadata \
+                 FROM events WHERE id = ?1",
+            )?
+            .query_row([id.as_bytes()], |row| {
+                Ok(KnownEvent {
+                    position: row.get(0)?,
+                    stream_id: row.get(1)?,
+                    stream_type: row.get(2)?,
+                    stream_version: row.get(3)?,
+                    event_type: row.get(4)?,
+                    schema_version: row.get(5)?,
+                    data: row.get(6)?,
+                    metadata: row.get(7)?,
+                })
+            })
+            .optional()?;
+        if let Some(there) = there {
+            known.ids.insert(*id, there);
+        }
+    }
+    Ok(known)
+}
+
+fn write_rows(connection: &Connection, write: &Write<'_>) -> rusqlite::Result<()> {
+    // The counter first: the trigger on `events` takes no position beyond it.
+    connection
+        .prepare_cached("UPDATE log SET position = ?1, recorded_at = ?2")?
+        .execute([write.counter.position, write.counter.recorded_at])?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO events (position, id, stream_id, stream_type, stream_version, event_type, schema_version, data, \
+         metadata, occurred_at, recorded_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?;
+    for row in &write.rows {
+        insert.execute(params![
+            row.position,
+            row.id.as_bytes(),
+            row.stream_id,
+            row.stream_type,
+            row.stream_version,
+            row.event_type,
+            row.schema_version,
+            row.data,
+            row.metadata,
+            row.occurred_at,
+            row.recorded_at
+        ])?;
+    }
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO idempotency (scope, key, digest, position, answer) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for key in &write.keys {
+        insert.execute(params![key.scope, key.key, key.digest, key.position, key.answer])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! PostgreSQL's own promises, beyond the suite that both stores pass.
+
+mod access;
+mod fixture;
+mod rows;
+mod switches;
+
+use fixture::database;
+
+use crate::tables::conformance::conformance;
+
+conformance!(database);

@@ -1,0 +1,226 @@
+//! Values and rows: exact, by both ways in.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use lamphouse_contract::{ColumnType, Decimal, Key, Row, Value};
+
+use super::fixture::Scratch;
+use crate::tables::conformance::{User as _, at, build, decimal, flush, text};
+use crate::tables::sample::{column, descriptor, everything, table};
+use crate::tables::{Flush, StoreError, TableFlush};
+
+fn row(part: i64, name: &str, rest: [Value; 8]) -> Row {
+    let mut row = vec![Value::Integer(part), text(name)];
+    row.extend(rest);
+    row.into_boxed_slice()
+}
+
+fn extremes() -> Vec<Row> {
+    use Value::{Boolean, Bytes, Integer, Json, Null, Real, Timestamp};
+    let price = |mantissa: i128| Value::Decimal(Decimal::new(mantissa, 4).unwrap());
+    let largest = 10_i128.pow(38) - 1;
+    vec![
+        row(i64::MIN, "", [Null, Null, Null, Null, Null, Null, Null, Null]),
+        row(
+            -1,
+            "a",
+            [
+                Boolean(false),
+                Integer(i64::MIN),
+                Real(f64::MIN),
+                price(-largest),
+                text(""),
+                Bytes(Box::new([])),
+                Timestamp(-62_135_596_800_000_000),
+                Json("{\"a\" :  1.50, \"a\":\"\\u0000\"}".into()),
+            ],
+        ),
+        row(
+            i64::MAX,
+            "\u{10ffff}ß\t\\N",
+            [
+                Boolean(true),
+                Integer(i64::MAX),
+                Real(5e-324),
+                price(largest),
+                text("line\nline \\ \" '"),
+                Bytes((0..=255).collect()),
+                Timestamp(i64::MAX),
+                Json("[]".into()),
+            ],
+        ),
+    ]
+}
+
+#[test]
+fn extreme_values_come_back_exactly_by_both_ways_in() {
+    let Some(scratch) = Scratch::new() else { return };
+    let store = scratch.open();
+    let generation = build(&*store, &descriptor("all", "1.0.0", vec![everything()]));
+    let mut writer = store.writer(&generation).unwrap();
+    let mut reader = store.reader(&generation).unwrap();
+    let rows = extremes();
+    for (step, table_is_empty) in [(0, true), (1, false), (2, false)] {
+        let mut flush = flush(step, step + 1, &[(0, rows.clone())]);
+        flush.tables[0].table_is_empty = table_is_empty;
+        writer.flush(&flush, false).unwrap();
+        assert_eq!(reader.scan(0, None, 10).unwrap(), rows, "step {step}");
+        if step == 1 {
+            // The third step inserts by unnest what the second one updated.
+            let keys: Vec<Key> = rows.iter().map(|row| row[..2].into()).collect();
+            let found = reader.get_many(0, &keys).unwrap();
+            assert_eq!(found, rows.iter().cloned().map(Some).collect::<Vec<_>>());
+            scratch
+                .user()
+                .run(&format!(
+                    "DELETE FROM lamphouse_tables.everything__{}",
+                    generation.id
+                ))
+                .unwrap();
+        }
+    }
+    let mut user = scratch.user();
+    let sql = format!(
+        "SELECT price, at AT TIME ZONE 'UTC', doc FROM lamphouse_tables.everything__{} ORDER BY part DESC LIMIT 1",
+        generation.id
+    );
+    let [price, at, doc] = user.rows(&sql).unwrap().remove(0).try_into().unwrap();
+    assert_eq!(price.unwrap(), "9999999999999999999999999999999999.9999");
+    assert_eq!(at.unwrap(), "294247-01-10 04:00:54.775807");
+    assert_eq!(doc.unwrap(), "[]");
+}
+
+#[test]
+fn removes_and_updates_go_by_keys_of_several_columns() {
+    let Some(scratch) = Scratch::new() else { return };
+    let store = scratch.open();
+    let generation = build(&*store, &descriptor("all", "1.0.0", vec![everything()]));
+    let mut writer = store.writer(&generation).unwrap();
+    let empty = || {
+        [
+            Value::Null,
+            Value::Null,
+            Value::Null,
+            Value::Null,
+            Value::Null,
+            Value::Null,
+            Value::Null,
+            Value::Null,
+        ]
+    };
+    let rows: Vec<Row> = [(1, "a"), (1, "B"), (2, "a"), (2, "ä")]
+        .map(|(part, name)| row(part, name, empty()))
+        .into();
+    writer.flush(&flush(0, 1, &[(0, rows)]), true).unwrap();
+    let mut changed = row(2, "a", empty());
+    changed[5] = decimal("1.2500");
+    let remove: Key = Box::new([Value::Integer(1), text("a")]);
+    let absent: Key = Box::new([Value::Integer(7), text("a")]);
+    let tables = vec![TableFlush {
+        table: 0,
+        upserts: vec![Arc::new(changed.clone())],
+        removes: vec![remove.clone(), absent],
+        table_is_empty: false,
+    }];
+    writer
+        .flush(
+            &Flush {
+                from: at(1),
+                to: at(2),
+                tables,
+            },
+            true,
+        )
+        .unwrap();
+    let mut reader = store.reader(&generation).unwrap();
+    // Byte order: B before a, ä last.
+    assert_eq!(
+        reader.scan(0, None, 10).unwrap(),
+        [row(1, "B", empty()), changed.clone(), row(2, "ä", empty())]
+    );
+    let named_a = reader.find(0, 0, &[text("a")], None, 10).unwrap();
+    assert_eq!(named_a, std::slice::from_ref(&changed));
+    assert_eq!(
+        reader
+            .find(0, 0, &[text("a")], Some(&changed[..2].into()), 10)
+            .unwrap(),
+        Vec::<Row>::new()
+    );
+    assert_eq!(
+        reader.find(0, 1, &[Value::Null], None, 1).unwrap(),
+        [row(1, "B", empty())]
+    );
+    assert_eq!(reader.get_many(0, &[remove]).unwrap(), [None]);
+}
+
+#[test]
+fn a_timestamp_before_postgres_begins_fails_the_flush_whole() {
+    let Some(scratch) = Scratch::new() else { return };
+    let store = scratch.open();
+    let times = table("times", vec![column("at", ColumnType::Timestamp)], &[0], &[]);
+    let generation = build(&*store, &descriptor("times", "1.0.0", vec![times]));
+    let mut writer = store.writer(&generation).unwrap();
+    for table_is_empty in [true, false] {
+        let rows: Vec<Row> = vec![
+            Box::new([Value::Timestamp(1)]),
+            Box::new([Value::Timestamp(i64::MIN)]),
+        ];
+        let mut flush = flush(0, 1, &[(0, rows)]);
+        flush.tables[0].table_is_empty = table_is_empty;
+        let error = writer.flush(&flush, false).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Invalid(text) if text.contains("4714 BC")),
+            "{error}"
+        );
+        assert_eq!(writer.checkpoint().unwrap(), at(0));
+        assert!(
+            store
+                .reader(&generation)
+                .unwrap()
+                .scan(0, None, 9)
+                .unwrap()
+                .is_empty()
+        );
+    }
+}
+
+/// Rates are printed; the floor is a tenth of what is expected of an idle machine.
+#[test]
+fn bulk_writes_are_quick() {
+    let Some(scratch) = Scratch::new() else { return };
+    let store = scratch.open();
+    let orders = crate::tables::sample::orders();
+    let generation = build(&*store, &descriptor("orders", "1.0.0", vec![orders]));
+    let mut writer = store.writer(&generation).unwrap();
+    let rows: Vec<Row> = (0..200_000_i64)
+        .map(|id| -> Row {
+            Box::new([
+                text(&format!("order-{id:08}")),
+                text("customer-17"),
+                text("United Kingdom"),
+                Value::Integer(id),
+                Value::Decimal(Decimal::new(i128::from(id) * 7, 2).unwrap()),
+                Value::Timestamp(id * 1_000_000),
+            ])
+        })
+        .collect();
+    let mut all = flush(0, 1, &[(0, rows.clone())]);
+    all.tables[0].table_is_empty = true;
+    for (what, all) in [
+        ("COPY", all),
+        ("unnest over old rows", flush(1, 2, &[(0, rows.clone())])),
+    ] {
+        let started = Instant::now();
+        writer.flush(&all, false).unwrap();
+        let rate = 200_000.0 / started.elapsed().as_secs_f64();
+        eprintln!("{what}: {rate:.0} rows a second");
+        assert!(rate > 10_000.0, "{what}: {rate:.0} rows a second");
+    }
+    let mut reader = store.reader(&generation).unwrap();
+    let keys: Vec<Key> = rows.iter().step_by(200).map(|row| row[..1].into()).collect();
+    let started = Instant::now();
+    let found = reader.get_many(0, &keys).unwrap();
+    eprintln!("get_many of {} keys: {:?}", keys.len(), started.elapsed());
+    assert!(found.iter().all(Option::is_some));
+}

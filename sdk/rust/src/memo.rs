@@ -1,0 +1,291 @@
+//! The rows that one call has read or changed.
+//!
+//! Every row is answered from here once it is known, with all changes of the call in it; what it became goes to the
+//! host once, at the end: a row that a batch touches a hundred times crosses the boundary once. A row that is only
+//! changed, never read, is never asked for: its changes are merged instead.
+//!
+//! The same rows come of it as of one change after the other, with one exception that no real log meets: a sum of
+//! integers or decimals that overflows and comes back within one call faults in one way only when the call is smaller.
+
+use hashbrown::HashTable;
+use lamphouse_contract::packed;
+use lamphouse_contract::semantics::{self, Violation};
+use lamphouse_contract::{Cell, Change, Descriptor, Key, Row, TableSchema};
+
+use crate::host::Host;
+use crate::{Error, Result};
+
+#[derive(Default)]
+pub(crate) struct Memo {
+    entries: Vec<Entry>,
+    /// Places in `entries`, by table and key.
+    places: HashTable<u32>,
+    /// The packed key that is looked for.
+    scratch: Vec<u8>,
+}
+
+struct Entry {
+    table: u32,
+    /// The packed key, conformed, so that equal keys are equal bytes.
+    packed_key: Box<[u8]>,
+    key: Key,
+    state: State,
+}
+
+enum State {
+    /// Never read, or handed over since.
+    Unknown,
+    /// The row as it is now; None where there is none.
+    Known { row: Option<Row>, dirty: bool },
+    /// Merged changes of a row that was never read: of an upsert, or, where it must exist, of a patch.
+    Pending { cells: Vec<Cell>, must_exist: bool },
+}
+
+impl Memo {
+    /// The place of a row; made where there is none.
+    pub(crate) fn place(&mut self, table: u32, key: Key) -> usize {
+        self.scratch.clear();
+        packed::write_values(&mut self.scratch, &key);
+        let entries = &self.entries;
+        let hash = hash(table, &self.scratch);
+        let found = self.places.find(hash, |&at| {
+            let entry = &entries[at as usize];
+            entry.table == table && *entry.packed_key == *self.scratch
+        });
+        if let Some(&at) = found {
+            return at as usize;
+        }
+        let at = self.entries.len();
+        let packed_key = self.scratch.as_slice().into();
+        self.entries.push(Entry {
+            table,
+            packed_key,
+            key,
+            state: State::Unknown,
+        });
+        let entries = &self.entries;
+        self.places.insert_unique(hash, at as u32, |&at| {
+            let entry = &entries[at as usize];
+            hash_of(entry)
+        });
+        at
+    }
+
+    /// Whether the row at this place must be read before it can be answered.
+    pub(crate) fn is_unread(&self, at: usize) -> bool {
+        !matches!(self.entries[at].state, State::Known { .. })
+    }
+
+    /// The row at this place; it must be known.
+    pub(crate) fn row(&self, at: usize) -> Option<&Row> {
+        match &self.entries[at].state {
+            State::Known { row, .. } => row.as_ref(),
+            _ => unreachable!("invariant: a row is read before it is looked at"),
+        }
+    }
+
+    /// Makes the rows at these places known, with one read.
+    pub(crate) fn read(
+        &mut self,
+        places: impl IntoIterator<Item = usize>,
+        descriptor: &Descriptor,
+        host: &mut dyn Host,
+    ) -> Result<()> {
+        let mut wanted: Vec<usize> = places.into_iter().filter(|&at| self.is_unread(at)).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let mut reads = Vec::new();
+        for &at in &wanted {
+            packed::write_array(&mut reads, 2);
+            packed::write_uint(&mut reads, self.entries[at].table.into());
+            reads.extend_from_slice(&self.entries[at].packed_key);
+        }
+        let bytes = host.read(&reads)?;
+        let mut answers = packed::answers(&bytes);
+        for at in wanted {
+            let answer = answers
+                .next()
+                .ok_or_else(|| Error::new("the host answered fewer rows than were asked for"))?;
+            let entry = &mut self.entries[at];
+            entry.learn(answer?, &descriptor.tables[entry.table as usize])?;
+        }
+        Ok(())
+    }
+
+    /// Takes in a row that the host found.
+    pub(crate) fn found(&mut self, at: usize, row: Row) {
+        if let state @ State::Unknown = &mut self.entries[at].state {
+            *state = State::Known {
+                row: Some(row),
+                dirty: false,
+            };
+        }
+    }
+
+    /// Puts or removes a whole row.
+    pub(crate) fn replace(
+        &mut self,
+        at: usize,
+        row: Option<Row>,
+        descriptor: &Descriptor,
+        host: &mut dyn Host,
+    ) -> Result<()> {
+        // A patch of an absent row faults, even if another row comes after it.
+        if let State::Pending { must_exist: true, .. } = self.entries[at].state {
+            self.read([at], descriptor, host)?;
+        }
+        let state = &mut self.entries[at].state;
+        // A row known to be absent need not be removed again.
+        let dirty = row.is_some()
+            || !matches!(
+                state,
+                State::Known {
+                    row: None,
+                    dirty: false
+                }
+            );
+        *state = State::Known { row, dirty };
+        Ok(())
+    }
+
+    /// Changes cells of a row: an upsert, or, where the row must exist, a patch.
+    pub(crate) fn change(
+        &mut self,
+        at: usize,
+        cells: impl IntoIterator<Item = Cell>,
+        must_exist: bool,
+        descriptor: &Descriptor,
+        host: &mut dyn Host,
+    ) -> Result<()> {
+        let entry = &mut self.entries[at];
+        let table = &descriptor.tables[entry.table as usize];
+        let rest = match &mut entry.state {
+            State::Known {
+                row: Some(row),
+                dirty,
+            } => {
+                *dirty = true;
+                return Ok(semantics::patch(table, row, cells)?);
+            }
+            State::Known { row: None, .. } => {
+                if must_exist {
+                    return Err(absent(table, &entry.key).into());
+                }
+                let row = semantics::upsert(table, None, &entry.key, cells)?;
+                entry.state = State::Known {
+                    row: Some(row),
+                    dirty: true,
+                };
+                return Ok(());
+            }
+            State::Pending { cells: earlier, .. } => {
+                // Behind either change the row exists, so that an upsert and a patch are the same now.
+                semantics::merge_cells(table, earlier, semantics::conform_cells(table, cells)?)
+            }
+            State::Unknown => {
+                let cells = semantics::conform_cells(table, cells)?;
+                if must_exist || semantics::names_all_required(table, &cells) {
+                    entry.state = State::Pending { cells, must_exist };
+                    return Ok(());
+                }
+                // Only right if the row is there already, which only the host knows.
+                cells
+            }
+        };
+        if rest.is_empty() {
+            return Ok(());
+        }
+        self.read([at], descriptor, host)?;
+        self.change(at, rest, must_exist, descriptor, host)
+    }
+
+    /// Writes what became of the rows, of one table or of all, as packed changes; they then count as handed over.
+    pub(crate) fn hand_over(&mut self, only: Option<u32>, out: &mut Vec<u8>) {
+        for entry in &mut self.entries {
+            if only.is_some_and(|table| table != entry.table) {
+                continue;
+            }
+            match &mut entry.state {
+                State::Known { dirty: false, .. } | State::Unknown => {}
+                State::Known {
+                    row: Some(row),
+                    dirty,
+                } => {
+                    packed::write_put(out, entry.table);
+                    packed::write_values(out, row);
+                    *dirty = false;
+                }
+                State::Known { row: None, dirty } => {
+                    packed::write_change(
+                        out,
+                        &Change::Remove {
+                            table: entry.table,
+                            key: entry.key.clone(),
+                        },
+                    );
+                    *dirty = false;
+                }
+                State::Pending { cells, must_exist } => {
+                    let (table, key, cells) = (entry.table, entry.key.clone(), std::mem::take(cells));
+                    let change = if *must_exist {
+                        Change::Patch { table, key, cells }
+                    } else {
+                        Change::Upsert { table, key, cells }
+                    };
+                    packed::write_change(out, &change);
+                    entry.state = State::Unknown;
+                }
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// Takes in what the host has, with the changes that were made meanwhile.
+    fn learn(&mut self, row: Option<Row>, table: &TableSchema) -> Result<()> {
+        self.state = match std::mem::replace(&mut self.state, State::Unknown) {
+            State::Pending { cells, must_exist } => {
+                let row = match row {
+                    Some(mut row) => {
+                        semantics::patch(table, &mut row, cells)?;
+                        row
+                    }
+                    None if must_exist => return Err(absent(table, &self.key).into()),
+                    None => semantics::upsert(table, None, &self.key, cells)?,
+                };
+                State::Known {
+                    row: Some(row),
+                    dirty: true,
+                }
+            }
+            State::Unknown => State::Known { row, dirty: false },
+            known @ State::Known { .. } => known,
+        };
+        Ok(())
+    }
+}
+
+fn absent(table: &TableSchema, key: &Key) -> Violation {
+    Violation(format!(
+        "table '{}' has no row with key {key:?} to patch (upsert makes one)",
+        table.name
+    ))
+}
+
+fn hash_of(entry: &Entry) -> u64 {
+    hash(entry.table, &entry.packed_key)
+}
+
+/// FxHash over words: keys are short, and a batch has few of them.
+fn hash(table: u32, key: &[u8]) -> u64 {
+    let mut hash = u64::from(table);
+    let mut mix = |word: u64| hash = (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    let (words, rest) = key.as_chunks::<8>();
+    words.iter().for_each(|word| mix(u64::from_le_bytes(*word)));
+    rest.iter().for_each(|&byte| mix(u64::from(byte)));
+    // The table looks at the upper bits and at the lower ones.
+    hash ^ (hash >> 29)
+}

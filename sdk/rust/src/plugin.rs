@@ -1,0 +1,89 @@
+use std::any::TypeId;
+
+use lamphouse_contract::{Descriptor, Subscription};
+
+use crate::Row;
+
+/// What a projector says of itself: its name and version, the events it takes, the tables it keeps.
+///
+/// ```
+/// # use lamphouse_sdk::prelude::*;
+/// # #[derive(Row)] #[row(table = "orders")] struct Order { #[row(key)] order_id: String }
+/// let plugin = Plugin::new("order-summary", "1.0.0")
+///     .on("OrderPlaced")
+///     .on("LineAdded")
+///     .table::<Order>();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Plugin {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) rows: Vec<TypeId>,
+}
+
+impl Plugin {
+    /// Name (lower-case, digits, `-`, at most 48 characters) and version. A new version makes a new generation of
+    /// the tables, built beside the live ones: raise it whenever the rows would come out differently.
+    /// `env!("CARGO_PKG_NAME")` and `env!("CARGO_PKG_VERSION")` serve well.
+    pub fn new(name: &str, version: &str) -> Self {
+        let descriptor = Descriptor {
+            name: name.into(),
+            version: version.into(),
+            subscriptions: Vec::new(),
+            tables: Vec::new(),
+            options: Vec::new(),
+        };
+        Self {
+            descriptor,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Takes events of this type.
+    #[must_use]
+    pub fn on(self, event_type: &str) -> Self {
+        self.subscribe(Some(event_type), None, &[])
+    }
+
+    /// Takes all events of streams of this type.
+    #[must_use]
+    pub fn on_stream_type(self, stream_type: &str) -> Self {
+        self.subscribe(None, Some(stream_type), &[])
+    }
+
+    /// Takes every event of the log.
+    #[must_use]
+    pub fn on_every_event(self) -> Self {
+        self.subscribe(None, None, &[])
+    }
+
+    /// Takes events that match all that is given; no schema versions means all of them.
+    #[must_use]
+    pub fn subscribe(
+        mut self,
+        event_type: Option<&str>,
+        stream_type: Option<&str>,
+        schema_versions: &[u32],
+    ) -> Self {
+        self.descriptor.subscriptions.push(Subscription {
+            event_type: event_type.map(str::to_owned),
+            stream_type: stream_type.map(str::to_owned),
+            schema_versions: schema_versions.to_vec(),
+        });
+        self
+    }
+
+    /// Keeps a table with such rows.
+    #[must_use]
+    pub fn table<R: Row>(mut self) -> Self {
+        self.descriptor.tables.push(R::schema());
+        self.rows.push(TypeId::of::<R>());
+        self
+    }
+
+    /// Sets an option. The host refuses those that it does not know.
+    #[must_use]
+    pub fn option(mut self, name: &str, value: &str) -> Self {
+        self.descriptor.options.push((name.into(), value.into()));
+        self
+    }
+}

@@ -1,0 +1,76 @@
+//! One call: a batch of packed events in, packed changes out.
+
+use lamphouse_contract::packed;
+
+use crate::host::Host;
+use crate::plugin::Plugin;
+use crate::tables::{Tables, Wanted};
+use crate::{Error, Event, Result};
+
+/// Turns events into rows.
+///
+/// There is no `self`: nothing is kept from one call to the next, and a call may hold any number of events. What
+/// should be remembered goes into a row.
+pub trait Projector: 'static {
+    /// Name, version, events and tables. Always the same.
+    fn describe() -> Plugin;
+
+    /// Takes one event. Events come in the order of the log; of each stream, in the order of the stream.
+    fn project(event: &Event<'_>, tables: &mut Tables<'_>) -> Result<()>;
+
+    /// Names the rows that [`Projector::project`] will read for this event, so that those of a whole batch are read
+    /// together. It saves time, and changes no row.
+    fn prefetch(event: &Event<'_>, wanted: &mut Wanted<'_>) {
+        let _ = (event, wanted);
+    }
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which event of the call.
+    pub index: Option<u32>,
+    /// What happened.
+    pub message: String,
+    /// Where in the projector's source.
+    pub trace: String,
+}
+
+impl Failure {
+    fn new(index: Option<usize>, error: &Error) -> Self {
+        Self {
+            index: index.map(|index| index as u32),
+            message: error.to_string(),
+            trace: format!("at {}", error.location()),
+        }
+    }
+}
+
+/// Runs one batch.
+pub(crate) fn run<P: Projector>(
+    plugin: &Plugin,
+    events: &[u8],
+    host: &mut dyn Host,
+) -> Result<Vec<u8>, Failure> {
+    let unreadable = |error: packed::PackedError| Failure::new(None, &Error::from(error));
+    let mut tables = Tables::new(plugin, host);
+    let mut wanted = Wanted::new(plugin);
+    for event in packed::events(events) {
+        P::prefetch(&Event(event.map_err(unreadable)?), &mut wanted);
+    }
+    tables
+        .prefetch(wanted)
+        .map_err(|error| Failure::new(None, &error))?;
+    for (index, event) in packed::events(events).enumerate() {
+        let event = Event(event.map_err(unreadable)?);
+        P::project(&event, &mut tables).map_err(|error| Failure::new(Some(index), &error))?;
+        if let Some(broken) = tables.broken() {
+            return Err(Failure {
+                index: Some(index as u32),
+                message: broken,
+                trace: String::new(),
+            });
+        }
+    }
+    Ok(tables.finish())
+}

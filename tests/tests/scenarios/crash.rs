@@ -1,0 +1,254 @@
+//! Crashes: the host killed at random moments of every phase, PostgreSQL stopped at once under it. Nothing
+//! acknowledged is lost, nothing is applied twice.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use lamphouse_tests::host::of;
+use lamphouse_tests::truth::Truth;
+use lamphouse_tests::{Database, Project, log_check, log_file, long, on_each_database, strict, wait};
+use xtask::postgres::{self, Server, Stop};
+use xtask::seeded::Seeded;
+
+on_each_database!(killed_at_any_moment_the_host_loses_nothing_and_applies_nothing_twice);
+
+const EVENTS: usize = 50_000;
+const PHASES: [&str; 4] = ["import", "live", "rebuild", "cutover"];
+
+/// A shop's log in pieces, and what its tables must hold at the end.
+struct Pieces {
+    files: Vec<PathBuf>,
+    truth: Truth,
+    random: Seeded,
+}
+
+impl Pieces {
+    /// The first piece is two fifths of the log.
+    fn new(project: &Project, count: usize) -> Self {
+        let seed = std::env::var("LAMPHOUSE_TEST_SEED")
+            .ok()
+            .and_then(|text| text.parse().ok());
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
+        let seed = seed.unwrap_or(now.as_secs());
+        println!("LAMPHOUSE_TEST_SEED={seed} gives the same moments again");
+        let lines = log_file::lines(&log_file::generated(&project.path(""), EVENTS as u64, 5)).unwrap();
+        let truth = Truth::of_lines(&lines);
+        let first = EVENTS * 2 / 5;
+        let each = (EVENTS - first).div_ceil(count);
+        let pieces = std::iter::once(&lines[..first]).chain(lines[first..].chunks(each));
+        let files = pieces.enumerate().map(|(number, piece)| {
+            let file = project.path(&format!("piece-{number}.jsonl"));
+            log_file::write(&file, piece);
+            file
+        });
+        let mut files: Vec<PathBuf> = files.collect();
+        files.reverse();
+        Self {
+            files,
+            truth,
+            random: Seeded::new(seed),
+        }
+    }
+
+    fn next(&mut self) -> PathBuf {
+        self.files.pop().expect("a piece that is left")
+    }
+
+    /// A random part of a duration.
+    fn moment(&mut self, within: Duration) -> Duration {
+        within.mul_f64(self.random.unit())
+    }
+}
+
+fn killed_at_any_moment_the_host_loses_nothing_and_applies_nothing_twice(database: Database) {
+    let kills = if long() { 52 } else { 8 };
+    let project = Project::with_settings(
+        database,
+        "[projection]\nkeep_generations = 1\nfollow_retired = true\n",
+    );
+    let mut pieces = Pieces::new(&project, kills / 2);
+    project.deploy("order-summary-1.0.0", "order-summary");
+    let first = pieces.next();
+    let began = Instant::now();
+    project.import(&first);
+    let import_time = began.elapsed() / 5;
+    let began = Instant::now();
+    project.catch_up();
+    let build_time = began.elapsed();
+    // A second generation, so that there is one to roll back to.
+    project.ok(&["rebuild", "order-summary"]);
+    project.catch_up();
+
+    let mut fell: BTreeMap<String, u32> = BTreeMap::new();
+    for number in 0..kills {
+        let phase = PHASES[number % PHASES.len()];
+        let seen = match phase {
+            "import" => kill_an_import(&project, &mut pieces, import_time),
+            "live" => kill_live(&project, &mut pieces, import_time),
+            "rebuild" => kill_a_rebuild(&project, &mut pieces, build_time),
+            _ => kill_a_cutover(&project, &mut pieces),
+        };
+        *fell.entry(format!("{phase}: {seen}")).or_default() += 1;
+    }
+    while let Some(file) = pieces.files.pop() {
+        project.import(&file);
+    }
+    let host = project.serve();
+    host.wait_level("order-summary");
+    println!("{kills} kills on {}: {fell:?}", project.database().kind());
+    log_check::assert_whole(&project, EVENTS);
+    pieces
+        .truth
+        .version_1()
+        .assert_equals(&project.tables(false), "after all kills");
+    host.stop();
+    for phase in PHASES {
+        let in_it = fell
+            .iter()
+            .filter(|(name, _)| name.starts_with(phase) && !name.ends_with("too late"));
+        let count: u32 = in_it.map(|(_, count)| count).sum();
+        assert!(
+            count >= if long() { 5 } else { 1 },
+            "only {count} kills fell into {phase}: {fell:?}"
+        );
+    }
+}
+
+/// The command that imports is the one that is killed; running it again goes on.
+fn kill_an_import(project: &Project, pieces: &mut Pieces, within: Duration) -> &'static str {
+    let file = pieces.next();
+    let mut import = project.command(&["import", file.to_str().unwrap()]);
+    let mut import = import
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(pieces.moment(within));
+    let running = import.try_wait().unwrap().is_none();
+    let _ = import.kill();
+    import.wait().unwrap();
+    project.import(&file);
+    if running { "while it ran" } else { "too late" }
+}
+
+fn kill_live(project: &Project, pieces: &mut Pieces, within: Duration) -> &'static str {
+    let host = project.serve();
+    let file = pieces.next();
+    let mut import = project.command(&["import", file.to_str().unwrap()]);
+    let mut import = import
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(pieces.moment(within));
+    host.kill();
+    import.wait().unwrap();
+    // Whatever became of it, once more makes it whole.
+    project.import(&file);
+    "while events arrived"
+}
+
+fn kill_a_rebuild(project: &Project, pieces: &mut Pieces, within: Duration) -> &'static str {
+    let host = project.serve();
+    host.wait_level("order-summary");
+    project.ok(&["rebuild", "order-summary"]);
+    std::thread::sleep(pieces.moment(within));
+    host.kill();
+    let status = project.status().unwrap();
+    let others = of(&status, "order-summary")["others"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    match others
+        .iter()
+        .any(|one| matches!(one["state"].as_str(), Some("building" | "ready")))
+    {
+        true => "while it was built",
+        false => "after its switch",
+    }
+}
+
+fn kill_a_cutover(project: &Project, pieces: &mut Pieces) -> &'static str {
+    let host = project.serve();
+    let status = host.wait_level("order-summary");
+    let one = of(&status, "order-summary").clone();
+    let verb = if one["held"].is_null() {
+        "rollback"
+    } else {
+        "cutover"
+    };
+    let mut ask = project.command(&[verb, "order-summary"]);
+    let mut ask = ask
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(pieces.moment(Duration::from_millis(250)));
+    host.kill();
+    ask.wait().unwrap();
+    let after = project.status().unwrap();
+    match of(&after, "order-summary")["live"]["generation"] == one["live"]["generation"] {
+        true => "before its switch",
+        false => "at or after its switch",
+    }
+}
+
+#[test]
+fn immediate_stops_of_postgres_lose_nothing_and_the_host_goes_on_by_itself() {
+    if postgres::binaries().is_none() {
+        assert!(
+            !strict(),
+            "PostgreSQL's server binaries are not installed, and nothing may be skipped"
+        );
+        println!("SKIPPED (PostgreSQL's server binaries are not installed): immediate stops");
+        return;
+    }
+    let stops = if long() { 10 } else { 2 };
+    let mut server = Server::start().unwrap();
+    let project = Project::new(Database::on_server(&server.url(), false));
+    let mut pieces = Pieces::new(&project, stops + 1);
+    project.deploy("order-summary-1.0.0", "order-summary");
+    let mut host = project.serve();
+    let first = pieces.next();
+    project.import(&first);
+    for _ in 0..stops {
+        let file = pieces.next();
+        let mut import = project.command(&["import", file.to_str().unwrap()]);
+        let mut import = import
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(pieces.moment(Duration::from_millis(600)));
+        server.stop(Stop::Immediate).unwrap();
+        std::thread::sleep(pieces.moment(Duration::from_secs(2)));
+        server.start_again().unwrap();
+        import.wait().unwrap();
+        wait::until("an import after the stop", wait::LONG, || {
+            let output = project.run(&["import", file.to_str().unwrap()]);
+            if output.status.success() {
+                Ok(())
+            } else {
+                Err(lamphouse_tests::project::said(&output))
+            }
+        });
+        assert!(
+            host.is_running(),
+            "the host ended with its database:\n{}",
+            host.log()
+        );
+    }
+    while let Some(file) = pieces.files.pop() {
+        project.import(&file);
+    }
+    host.wait_level("order-summary");
+    log_check::assert_whole(&project, EVENTS);
+    pieces
+        .truth
+        .version_1()
+        .assert_equals(&project.tables(false), "after the stops");
+    host.stop();
+}

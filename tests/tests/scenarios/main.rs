@@ -1,0 +1,14 @@
+//! End-to-end scenarios: the real binary, in a project folder of each scenario's own, on SQLite and on PostgreSQL.
+
+#![allow(clippy::unwrap_used, reason = "a test panics where it cannot go on")]
+
+mod appends;
+mod bad_input;
+mod crash;
+mod customer_names;
+mod cutover;
+mod deploy;
+mod known_failures;
+mod real_data;
+mod replay;
+mod sandbox;
