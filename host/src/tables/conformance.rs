@@ -149,6 +149,7 @@ pub(super) fn switch(from: Option<&GenerationRecord>, to: &GenerationRecord, now
         from: from.map(|generation| generation.id),
         to: to.id,
         breaking: false,
+        from_diverged: false,
         hold: None,
         now,
     }

@@ -153,6 +153,8 @@ pub struct Switch {
     pub to: GenerationId,
     /// Drop and make anew what changed its shape. Without it, a switch that is [`diff::SchemaDiff::Breaking`] is refused.
     pub breaking: bool,
+    /// What is public follows another log, so that its checkpoint says nothing.
+    pub from_diverged: bool,
     /// Recorded with the switch: a rollback holds, a cutover clears.
     pub hold: Option<Hold>,
     /// Microseconds since 1970, for `live_at` and `retired_at`.
