@@ -1,3 +1,32 @@
 //! The control plane: what should run, and making it so.
+//!
+//! ```text
+//! folder ─▶ watch ─▶ stage ─▶ plan (pure) ─▶ conductor ─▶ runners, cutovers, rollbacks
+//! person ─▶ operator ────────────────────────────┘
+//! ```
+//!
+//! *Invariants:* one thread decides (the conductor); long work (staging, indexes, cutovers, drops) happens on other
+//! threads and reports back; whatever fails, the old version runs on and the status says why. What is stored is the
+//! truth: after each step that changes it, it is read again. Deliberately not here: rows.
 
+mod advance;
+mod chores;
+mod conductor;
+mod dev;
+mod fleet;
+mod host;
+mod judge;
 pub mod operator;
+mod plan;
+mod plugin_check;
+mod stage;
+mod verbs;
+mod view;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+pub use dev::{BuildEvent, watch_sources};
+pub use host::{Host, HostError, Mode};
+pub use plugin_check::{CheckReport, check_plugin};

@@ -1,1 +1,29 @@
-//! (to be written)
+//! The data plane: one generation's way from the log to its tables.
+//!
+//! ```text
+//! log reader ─▶ project (Wasm) ─▶ row cache (coalesces) ─▶ flush: rows + checkpoint, one transaction
+//!   thread         thread                                     thread
+//! ```
+//!
+//! *Invariants:* the checkpoint moves only forward and only in the transaction of its rows; a batch that fails leaves
+//! nothing in memory; a call of the plugin and a flush are different sizes. The same code builds a generation and
+//! follows the head: what differs is when it flushes. Deliberately not here: which generation is public, and why
+//! (`deploy`).
+
+mod backoff;
+mod cache;
+mod dry_run;
+mod pipeline;
+mod reading;
+mod report;
+mod rows;
+mod runner;
+mod status;
+mod writing;
+
+#[cfg(test)]
+mod tests;
+
+pub use dry_run::dry_run;
+pub use runner::{Runner, RunnerEvent, RunnerSpec, Surroundings, SwitchRequest};
+pub use status::{Retry, RunnerStatus, Stop, StopReason};

@@ -153,7 +153,7 @@ pub struct Switch {
     pub to: GenerationId,
     /// Drop and make anew what changed its shape. Without it, a switch that is [`diff::SchemaDiff::Breaking`] is refused.
     pub breaking: bool,
-    /// What is public follows another log, so that its checkpoint says nothing.
+    /// What is public follows another log, so that its checkpoint says nothing and is not compared.
     pub from_diverged: bool,
     /// Recorded with the switch: a rollback holds, a cutover clears.
     pub hold: Option<Hold>,

@@ -55,7 +55,7 @@ async fn once(
         .await?;
     connection.execute(ROW_WAIT).await?;
     prepare::check_public(switch, gate(connection, &switch.projection, "FOR UPDATE").await?)?;
-    if let Some(from) = switch.from {
+    if let Some(from) = switch.from.filter(|_| !switch.from_diverged) {
         let actual = checkpoint(connection, from, "FOR UPDATE").await?.position;
         if actual > flush.to.position {
             let expected = flush.to.position;

@@ -51,15 +51,17 @@ fn check_replaced(
     switch: &Switch,
     flush: &Flush,
 ) -> Result<(), Failure> {
-    if from.checkpoint.position > flush.to.position {
+    if !switch.from_diverged && from.checkpoint.position > flush.to.position {
         return Err(Failure::Store(StoreError::CheckpointMoved {
             generation: from.id,
             expected: flush.to.position,
             actual: from.checkpoint.position,
         }));
     }
+    // A generation that was public before may come back without what a later one had brought.
+    let goes_back = to.live_at.is_some();
     match SchemaDiff::between(&from.descriptor.tables, &to.descriptor.tables) {
-        SchemaDiff::Breaking(changes) if !switch.breaking => Err(refused(format!(
+        SchemaDiff::Breaking(changes) if !switch.breaking && !goes_back => Err(refused(format!(
             "'{}' {} changes what readers rely on: {}; say `lamphouse cutover {} --breaking` when they are ready",
             to.projection,
             to.version,

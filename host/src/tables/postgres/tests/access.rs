@@ -112,6 +112,7 @@ fn a_breaking_switch_names_what_it_breaks_and_what_is_built_on_it_and_keeps_gran
     );
     let breaking = Switch {
         breaking: true,
+        from_diverged: false,
         ..gentle
     };
     for attempt in 0..2 {

@@ -1,0 +1,443 @@
+//! Moving projections on: which runners run, what their ends mean, indexes, cutovers, drops.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::chores::{self, Chore, Cutover, Done};
+use super::conductor::{Conductor, Message};
+use super::fleet::report;
+use super::operator::FaultReport;
+use crate::config::CutoverMode;
+use crate::core::{Class, GenerationId, PluginDigest};
+use crate::plugin::{Plugin, Sandbox};
+use crate::projection::{Runner, RunnerEvent, RunnerSpec, StopReason, Surroundings};
+use crate::tables::diff::SchemaDiff;
+use crate::tables::{Finish, GenerationState, StoreError, Switch};
+
+/// The last step of a switch is tried so often.
+const FINISH_EVERY: Duration = Duration::from_millis(250);
+/// A cutover that was refused is tried again so often.
+const SWITCH_EVERY: Duration = Duration::from_secs(5);
+
+impl Conductor {
+    pub(super) fn runner(&mut self, event: RunnerEvent) {
+        let id = match &event {
+            RunnerEvent::CaughtUp(id) | RunnerEvent::Ended(id, _) => *id,
+        };
+        let Some((name, generation)) = self.projections.iter_mut().find_map(|(name, projection)| {
+            projection
+                .generations
+                .get_mut(&id)
+                .map(|generation| (name.clone(), generation))
+        }) else {
+            return;
+        };
+        match event {
+            RunnerEvent::CaughtUp(_) => {
+                generation.caught_up = true;
+                generation.is_well();
+                tracing::info!(projection = %name, generation = %id, "A generation is level with the log");
+            }
+            RunnerEvent::Ended(_, reason) => {
+                generation.ended();
+                match reason {
+                    StopReason::Told => {}
+                    StopReason::Restart(why) => {
+                        tracing::warn!(projection = %name, generation = %id, %why, "A generation starts again from its checkpoint");
+                        generation.restart_later(why);
+                    }
+                    StopReason::Diverged(why) => {
+                        tracing::error!(projection = %name, generation = %id, %why, "The tables do not follow this log");
+                        generation.diverged = true;
+                        generation.fault = Some(FaultReport {
+                            class: "diverged".to_owned(),
+                            message: why,
+                            position: None,
+                            event_id: None,
+                            trace: String::new(),
+                            log: Vec::new(),
+                            at: self.clock.now_micros(),
+                            attempts: 1,
+                        });
+                    }
+                    StopReason::Fault(stop) => {
+                        let fault = report(stop, &self.clock);
+                        tracing::error!(projection = %name, generation = %id, message = %fault.message, trace = %fault.trace, "A projection stopped");
+                        self.fault(&name, id, fault);
+                    }
+                }
+            }
+        }
+    }
+
+    fn fault(&mut self, name: &str, id: GenerationId, fault: FaultReport) {
+        let Some(projection) = self.projections.get_mut(name) else {
+            return;
+        };
+        if projection
+            .approval
+            .as_ref()
+            .is_some_and(|approval| approval.target == id)
+        {
+            projection.approval = None;
+            projection.note =
+                format!("generation {id} stopped on its way to be public; the live one goes on");
+        }
+        let Some(generation) = projection.generations.get_mut(&id) else {
+            return;
+        };
+        let on_the_way = matches!(
+            generation.record.state,
+            GenerationState::Building | GenerationState::Ready
+        );
+        let document = serde_json::to_value(&fault).ok();
+        generation.fault = Some(fault);
+        if on_the_way {
+            generation.record.state = GenerationState::Failed;
+            generation.record.error = document.clone();
+            if let Err(error) =
+                self.surroundings
+                    .store
+                    .set_state(id, GenerationState::Failed, document.as_ref())
+            {
+                projection.note = format!("the failure cannot be recorded: {error}");
+            }
+        }
+    }
+
+    /// Moves one projection on by whatever can be done now.
+    pub(super) fn advance(&mut self, name: &str) {
+        let settings = self.config.projection(name).clone();
+        self.run_what_should_run(name, settings.follow_retired);
+        let Some(projection) = self.projections.get(name) else {
+            return;
+        };
+        if projection.chore.is_some() || !projection.active {
+            return;
+        }
+        if let Some(chore) = self.next_chore(name, settings.cutover, settings.keep_generations) {
+            self.start_chore(name, chore);
+        }
+    }
+
+    fn run_what_should_run(&mut self, name: &str, follow_retired: bool) {
+        let Some(projection) = self.projections.get_mut(name) else {
+            return;
+        };
+        let wanted: Vec<GenerationId> = projection
+            .generations
+            .values()
+            .filter(|generation| projection.wants(generation, follow_retired))
+            .map(|generation| generation.record.id)
+            .collect();
+        for (id, generation) in &mut projection.generations {
+            if !wanted.contains(id) {
+                generation.tell_to_stop();
+            }
+        }
+        for id in wanted {
+            self.start(name, id);
+        }
+    }
+
+    fn start(&mut self, name: &str, id: GenerationId) {
+        let Some(generation) = self
+            .projections
+            .get_mut(name)
+            .and_then(|projection| projection.generations.get_mut(&id))
+            .filter(|generation| generation.runner.is_none() && generation.may_start())
+        else {
+            return;
+        };
+        let digest = generation.record.digest;
+        let plugin = match (&generation.plugin, self.plugins.get(&digest)) {
+            (Some(plugin), _) | (None, Some(plugin)) => plugin.clone(),
+            (None, None) => match load_kept(&self.surroundings, &self.sandbox, &digest) {
+                Ok(plugin) => {
+                    self.plugins.insert(digest, plugin.clone());
+                    plugin
+                }
+                Err(Kept::Later(why)) => {
+                    generation.restart_later(why);
+                    return;
+                }
+                Err(Kept::Never(message)) => {
+                    let fault = FaultReport {
+                        class: "fault".to_owned(),
+                        message,
+                        position: None,
+                        event_id: None,
+                        trace: String::new(),
+                        log: Vec::new(),
+                        at: self.clock.now_micros(),
+                        attempts: 1,
+                    };
+                    self.fault(name, id, fault);
+                    return;
+                }
+            },
+        };
+        generation.plugin = Some(plugin.clone());
+        let live = generation.record.state == GenerationState::Live;
+        let spec = RunnerSpec {
+            generation: generation.record.clone(),
+            plugin,
+            live,
+        };
+        generation.started(Runner::start(&self.surroundings, spec));
+    }
+
+    fn next_chore(&mut self, name: &str, mode: CutoverMode, keep: u64) -> Option<Chore> {
+        let projection = self.projections.get_mut(name)?;
+        let public = projection.live().map(|live| live.record.id);
+        if let Some(target) = projection.target().filter(|target| Some(*target) != public) {
+            let generation = projection.generations.get(&target)?;
+            let levelled = generation.caught_up && generation.runner.is_some();
+            if levelled && !generation.indexed {
+                return Some(Chore::Index(generation.record.clone()));
+            }
+            if levelled && let Some(cutover) = self.cutover(name, target, mode) {
+                return Some(Chore::Switch(cutover));
+            }
+        }
+        let projection = self.projections.get_mut(name)?;
+        if projection.finishing && projection.finish_at.is_none_or(|at| Instant::now() >= at) {
+            return Some(Chore::Finish(projection.record.name.clone()));
+        }
+        if projection.finishing || projection.record.removed {
+            return None;
+        }
+        let keep = usize::try_from(keep).unwrap_or(usize::MAX);
+        let target = projection.target();
+        let old = projection
+            .retired()
+            .into_iter()
+            .skip(keep)
+            .map(|generation| generation.record.id);
+        let given_up = projection
+            .generations
+            .values()
+            .filter(|generation| {
+                matches!(
+                    generation.record.state,
+                    GenerationState::Building | GenerationState::Ready | GenerationState::Failed
+                ) && projection
+                    .candidate()
+                    .is_some_and(|newest| newest.record.id > generation.record.id)
+            })
+            .map(|generation| generation.record.id);
+        let drop = old.chain(given_up).find(|id| {
+            Some(*id) != target
+                && projection
+                    .generations
+                    .get(id)
+                    .is_some_and(|generation| generation.runner.is_none())
+        })?;
+        Some(Chore::Drop(drop))
+    }
+
+    /// The cutover to a generation that is level, if it may happen now; else the note says why not.
+    fn cutover(&mut self, name: &str, target: GenerationId, mode: CutoverMode) -> Option<Cutover> {
+        let projection = self.projections.get_mut(name)?;
+        if projection.switch_at.is_some_and(|at| Instant::now() < at) {
+            return None;
+        }
+        let candidate = projection.generations.get(&target)?;
+        let live = projection.live();
+        let approval = projection.approval.clone();
+        if let (Some(live), None) = (live, &approval) {
+            let (old, new) = (
+                &live.record.descriptor.tables,
+                &candidate.record.descriptor.tables,
+            );
+            let version = &candidate.record.version;
+            if let SchemaDiff::Breaking(changes) = SchemaDiff::between(old, new) {
+                projection.note = format!(
+                    "{version} (generation {target}) is ready, but breaking: {}; `lamphouse cutover {name} --breaking` \
+                     switches to it",
+                    changes.join("; ")
+                );
+                return None;
+            }
+            if mode == CutoverMode::Manual {
+                projection.note = format!(
+                    "{version} (generation {target}) is ready; `lamphouse cutover {name}` switches to it"
+                );
+                return None;
+            }
+        }
+        let switch = Switch {
+            projection: projection.record.name.clone(),
+            from: live.map(|live| live.record.id),
+            to: target,
+            breaking: approval.as_ref().is_some_and(|approval| approval.breaking),
+            from_diverged: live.is_some_and(|live| live.diverged),
+            hold: approval.and_then(|approval| approval.hold),
+            now: self.clock.now_micros(),
+        };
+        let runner = candidate.runner.clone()?;
+        Some(Cutover {
+            live_diverged: live.is_some_and(|live| live.diverged),
+            live: live.and_then(|live| live.runner.clone()),
+            candidate: runner,
+            switch,
+        })
+    }
+
+    fn start_chore(&mut self, name: &str, chore: Chore) {
+        let Some(projection) = self.projections.get_mut(name) else {
+            return;
+        };
+        let word = match &chore {
+            Chore::Index(_) => "making indexes",
+            Chore::Switch(_) => "cutting over",
+            Chore::Finish(_) => "ending the cutover",
+            Chore::Drop(_) => "dropping old tables",
+        };
+        let (store, to_self, owner) = (
+            self.surroundings.store.clone(),
+            self.to_self.clone(),
+            name.to_owned(),
+        );
+        let started = std::thread::Builder::new()
+            .name(format!("chore-{name}"))
+            .spawn(move || {
+                let done = chores::run(&store, chore);
+                // The conductor may be gone.
+                let _ = to_self.send(Message::Chore(owner, done));
+            });
+        match started {
+            Ok(_) => projection.chore = Some(word),
+            Err(error) => projection.note = format!("no thread could be started: {error}"),
+        }
+    }
+
+    pub(super) fn chore_done(&mut self, name: &str, done: Done) {
+        let Some(projection) = self.projections.get_mut(name) else {
+            return;
+        };
+        projection.chore = None;
+        match done {
+            Done::Indexed(id, result) => match result {
+                Ok(()) => {
+                    if let Some(generation) = projection.generations.get_mut(&id) {
+                        generation.indexed = true;
+                        if generation.record.state == GenerationState::Building {
+                            generation.record.state = GenerationState::Ready;
+                            if let Err(error) =
+                                self.surroundings
+                                    .store
+                                    .set_state(id, GenerationState::Ready, None)
+                            {
+                                projection.note = format!("the state cannot be recorded: {error}");
+                            }
+                        }
+                    }
+                }
+                Err(error) => projection.note = format!("the indexes of {id} cannot be made: {error}"),
+            },
+            Done::Switched(id, result) => self.switched(name, id, result),
+            Done::Finished(result) => {
+                let waits = match result {
+                    Ok(Finish::Done) => None,
+                    Ok(Finish::Waiting(who)) => Some(format!(
+                        "the cutover is done; the old tables stay until a transaction that began before it ends: {who}"
+                    )),
+                    Err(error) => Some(format!("the last step of the cutover is put off: {error}")),
+                };
+                projection.finishing = waits.is_some();
+                projection.finish_at = Some(Instant::now() + FINISH_EVERY);
+                let own = projection.note.starts_with("the cutover is done")
+                    || projection.note.starts_with("the last step");
+                match waits {
+                    Some(waits) if own || projection.note.is_empty() => projection.note = waits,
+                    None if own => projection.note.clear(),
+                    _ => {}
+                }
+            }
+            Done::Dropped(id, result) => match result {
+                Ok(()) => {
+                    projection.generations.remove(&id);
+                    tracing::info!(projection = %name, generation = %id, "The tables of an old generation were dropped");
+                }
+                Err(error) => {
+                    projection.note = format!("the tables of generation {id} cannot be dropped yet: {error}");
+                    projection.finishing = true;
+                    projection.finish_at = Some(Instant::now() + SWITCH_EVERY);
+                }
+            },
+        }
+    }
+
+    fn switched(&mut self, name: &str, id: GenerationId, result: Result<Duration, StoreError>) {
+        // A commit whose answer was lost may have gone in: what is stored decides.
+        let reloaded = self.reload(name);
+        let Some(projection) = self.projections.get_mut(name) else {
+            return;
+        };
+        let is_live = projection.live().is_some_and(|live| live.record.id == id);
+        match (is_live, result, reloaded) {
+            (true, result, _) => {
+                let held_ms = result.map_or(0, |held| held.as_millis() as u64);
+                tracing::info!(projection = %name, generation = %id, held_ms, "A generation became public");
+                projection.approval = None;
+                projection.note.clear();
+                projection.finishing = true;
+                projection.finish_at = None;
+                projection.switch_at = None;
+                for generation in projection.generations.values() {
+                    if generation.record.state == GenerationState::Retired
+                        && let Some(runner) = &generation.runner
+                    {
+                        runner.release();
+                    }
+                }
+            }
+            (false, Err(error), _) => {
+                tracing::warn!(projection = %name, generation = %id, %error, "The cutover did not happen");
+                projection.note = format!("the cutover to generation {id} did not happen: {error}");
+                projection.switch_at = Some(Instant::now() + SWITCH_EVERY);
+                if error.class() != Class::Retryable && projection.approval.take().is_some() {
+                    projection.switch_at = None;
+                }
+            }
+            (false, Ok(_), Err(error)) => {
+                projection.note = format!("the outcome of the cutover cannot be read: {error}");
+            }
+            (false, Ok(_), Ok(())) => {
+                projection.note = format!("the cutover to generation {id} was undone by somebody else");
+            }
+        }
+    }
+}
+
+pub(super) enum Kept {
+    /// The database is away.
+    Later(String),
+    /// The code is not there, or does not run with this host.
+    Never(String),
+}
+
+/// The plugin of a digest, from the bytes that are kept with the tables.
+pub(super) fn load_kept(
+    surroundings: &Surroundings,
+    sandbox: &Arc<Sandbox>,
+    digest: &PluginDigest,
+) -> Result<Arc<Plugin>, Kept> {
+    match surroundings.store.plugin(digest) {
+        Ok(Some(record)) => sandbox.load(&record.bytes).map_err(|error| {
+            Kept::Never(format!(
+                "{} {} (digest {}) does not run with this host any more: {error}",
+                record.name,
+                record.version,
+                digest.short()
+            ))
+        }),
+        Ok(None) => Err(Kept::Never(format!(
+            "the code of digest {} is not kept in the tables database: put the plugin file in the folder again",
+            digest.short()
+        ))),
+        Err(error) if error.class() == Class::Retryable => Err(Kept::Later(error.to_string())),
+        Err(error) => Err(Kept::Never(error.to_string())),
+    }
+}

@@ -1,0 +1,295 @@
+//! The one thread that decides.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, select};
+use parking_lot::RwLock;
+
+use super::chores::Done;
+use super::fleet::{Generation, Projection};
+use super::host::Mode;
+use super::judge::LOOK_SOON;
+use super::operator::{FileStatus, OperateError, Outcome, Verb};
+use super::stage::{Files, Staged, Stager};
+use super::view::View;
+use super::watch::Folder;
+use crate::config::Config;
+use crate::core::clock::Clock;
+use crate::core::{GenerationId, PluginDigest};
+use crate::plugin::{Plugin, Sandbox};
+use crate::projection::{RunnerEvent, Surroundings};
+use crate::tables::{GenerationState, Ownership, StoreError};
+
+/// Ownership is checked so often.
+const OWNERSHIP_EVERY: Duration = Duration::from_secs(1);
+/// A standby asks so often.
+const STANDBY_EVERY: Duration = Duration::from_millis(300);
+
+/// What others tell the conductor.
+pub(crate) enum Message {
+    Look,
+    Staged(Staged),
+    Operate {
+        projection: String,
+        verb: Verb,
+        reply: Sender<Result<Outcome, OperateError>>,
+    },
+    Chore(String, Done),
+    Announce(String),
+    Stop,
+}
+
+pub(crate) struct Conductor {
+    pub(crate) config: Config,
+    pub(crate) mode: Mode,
+    pub(crate) clock: Clock,
+    pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) messages: Receiver<Message>,
+    pub(crate) to_self: Sender<Message>,
+    pub(crate) runner_events: Receiver<RunnerEvent>,
+    pub(crate) ownership: Option<Box<dyn Ownership>>,
+    pub(crate) address: Option<String>,
+    pub(crate) folder: Option<Folder>,
+    pub(crate) files: Files,
+    pub(crate) stager: Option<Stager>,
+    pub(crate) plugins: HashMap<PluginDigest, Arc<Plugin>>,
+    pub(crate) projections: BTreeMap<String, Projection>,
+    pub(crate) file_status: Vec<FileStatus>,
+    pub(crate) problems: BTreeMap<&'static str, String>,
+    pub(crate) loaded: bool,
+    /// Every file of the folder has been looked at and judged.
+    pub(crate) judged: bool,
+    pub(crate) next_look: Instant,
+    pub(crate) next_ownership: Instant,
+    pub(crate) view: Arc<RwLock<Arc<View>>>,
+}
+
+impl Conductor {
+    pub(crate) fn run(mut self) {
+        let mut stopping = false;
+        while !stopping {
+            let wait = self
+                .next_look
+                .saturating_duration_since(Instant::now())
+                .min(Duration::from_millis(50));
+            let (messages, events) = (self.messages.clone(), self.runner_events.clone());
+            select! {
+                recv(messages) -> message => match message {
+                    Ok(Message::Stop) | Err(_) => stopping = true,
+                    Ok(message) => self.message(message),
+                },
+                recv(events) -> event => if let Ok(event) = event { self.runner(event) },
+                default(wait) => {}
+            }
+            if !stopping {
+                self.tick();
+                self.publish();
+            }
+        }
+        self.stop_everything();
+        self.publish();
+        self.ownership = None;
+    }
+
+    fn message(&mut self, message: Message) {
+        match message {
+            Message::Look => self.next_look = self.next_look.min(Instant::now() + LOOK_SOON),
+            Message::Staged(staged) => {
+                if self.files.staged(staged) {
+                    self.judged = false;
+                }
+            }
+            Message::Operate {
+                projection,
+                verb,
+                reply,
+            } => {
+                let answer = self.operate(&projection, verb);
+                // Who asked may have given up.
+                let _ = reply.send(answer);
+            }
+            Message::Chore(projection, done) => self.chore_done(&projection, done),
+            Message::Announce(address) => {
+                if let Some(ownership) = &mut self.ownership
+                    && let Err(error) = ownership.announce(&address)
+                {
+                    self.problems.insert(
+                        "address",
+                        format!("the host's address cannot be recorded: {error}"),
+                    );
+                }
+                self.address = Some(address);
+            }
+            Message::Stop => {}
+        }
+    }
+
+    fn tick(&mut self) {
+        if !self.owns() {
+            return;
+        }
+        if !self.loaded {
+            match self.load() {
+                Ok(()) => self.loaded = true,
+                Err(error) => {
+                    self.problems
+                        .insert("tables", format!("the tables database cannot be read: {error}"));
+                    return;
+                }
+            }
+            self.problems.remove("tables");
+        }
+        self.look();
+        self.judge();
+        let names: Vec<String> = self.projections.keys().cloned().collect();
+        for name in names {
+            self.advance(&name);
+        }
+        let live = self
+            .projections
+            .values()
+            .flat_map(|projection| projection.generations.values())
+            .filter(|generation| {
+                generation.record.state == GenerationState::Live && generation.runner.is_some()
+            })
+            .count();
+        self.surroundings.live.store(live, Ordering::Relaxed);
+    }
+
+    /// Whether this host is the owner; becomes it when it can.
+    fn owns(&mut self) -> bool {
+        if Instant::now() < self.next_ownership {
+            return self.ownership.is_some();
+        }
+        if let Some(ownership) = &mut self.ownership {
+            self.next_ownership = Instant::now() + OWNERSHIP_EVERY;
+            if ownership.is_held() {
+                return true;
+            }
+            tracing::warn!(
+                "The ownership of the tables database was lost; every projection is stopped until it is back"
+            );
+            self.ownership = None;
+            self.loaded = false;
+            self.stop_everything();
+            self.projections.clear();
+        }
+        self.next_ownership = Instant::now() + STANDBY_EVERY;
+        match self.surroundings.store.try_own() {
+            Ok(Some(mut ownership)) => {
+                if let Some(address) = &self.address
+                    && let Err(error) = ownership.announce(address)
+                {
+                    self.problems.insert(
+                        "address",
+                        format!("the host's address cannot be recorded: {error}"),
+                    );
+                }
+                self.ownership = Some(ownership);
+                self.problems.remove("owner");
+                tracing::info!("This host owns the tables database");
+            }
+            Ok(None) => {
+                let owner = self.surroundings.store.owner_address().ok().flatten();
+                let who = owner.map_or("another host".to_owned(), |address| {
+                    format!("the host at {address}")
+                });
+                self.problems.insert(
+                    "owner",
+                    format!("{who} owns the tables database; this one stands by"),
+                );
+            }
+            Err(error) => {
+                self.problems
+                    .insert("owner", format!("the tables database cannot be owned: {error}"));
+            }
+        }
+        self.ownership.is_some()
+    }
+
+    /// Reads what is stored, and sets everything up to go on from there.
+    fn load(&mut self) -> Result<(), StoreError> {
+        let store = self.surroundings.store.clone();
+        let active = self.mode != Mode::Command;
+        let records = store.projections()?;
+        let generations = store.generations()?;
+        self.projections = records
+            .into_iter()
+            .map(|record| (record.name.to_string(), Projection::new(record, active)))
+            .collect();
+        for mut record in generations {
+            if record.state == GenerationState::Failed {
+                // What made it fail may be gone; it fails again, or not.
+                store.set_state(record.id, GenerationState::Building, None)?;
+                record.state = GenerationState::Building;
+                record.error = None;
+            }
+            if let Some(projection) = self.projections.get_mut(record.projection.as_str()) {
+                projection.generations.insert(record.id, Generation::new(record));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the records of one projection again, after a step that changed them.
+    pub(super) fn reload(&mut self, name: &str) -> Result<(), StoreError> {
+        let store = &self.surroundings.store;
+        let record = store
+            .projections()?
+            .into_iter()
+            .find(|record| record.name.as_str() == name);
+        let generations = store.generations()?;
+        let Some(projection) = self.projections.get_mut(name) else {
+            return Ok(());
+        };
+        if let Some(record) = record {
+            projection.record = record;
+        }
+        let mut known: BTreeSet<GenerationId> = projection.generations.keys().copied().collect();
+        for record in generations
+            .into_iter()
+            .filter(|record| record.projection.as_str() == name)
+        {
+            known.remove(&record.id);
+            match projection.generations.get_mut(&record.id) {
+                Some(generation) => generation.record = record,
+                None => {
+                    projection.generations.insert(record.id, Generation::new(record));
+                }
+            }
+        }
+        for gone in known {
+            if let Some(generation) = projection.generations.get_mut(&gone) {
+                generation.record.state = GenerationState::Dropped;
+                generation.tell_to_stop();
+            }
+        }
+        projection.generations.retain(|_, generation| {
+            generation.record.state != GenerationState::Dropped || generation.runner.is_some()
+        });
+        Ok(())
+    }
+
+    pub(super) fn stop_everything(&mut self) {
+        for projection in self.projections.values_mut() {
+            for generation in projection.generations.values_mut() {
+                generation.tell_to_stop();
+            }
+        }
+        for projection in self.projections.values_mut() {
+            for generation in projection.generations.values_mut() {
+                // Dropping the last handle waits for the threads.
+                generation.ended();
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let view = View::of(self);
+        *self.view.write() = Arc::new(view);
+    }
+}

@@ -1,0 +1,271 @@
+//! A host in this process.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, bounded, unbounded};
+use parking_lot::{Mutex, RwLock};
+
+use super::conductor::{Conductor, Message};
+use super::operator::{HostStatus, OperateError, Operator, Outcome, Verb};
+use super::stage::{Files, Stager};
+use super::view::View;
+use super::watch::Folder;
+use crate::config::Config;
+use crate::core::clock::Clock;
+use crate::log::{EventLog, LogError};
+use crate::plugin::{PluginError, Sandbox};
+use crate::projection::Surroundings;
+use crate::tables::{StoreError, TableStore};
+
+/// What a host is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Run everything, until told to stop; stand by while another host owns the tables.
+    Serve,
+    /// The same, and new bytes under an old version are taken at once.
+    Dev,
+    /// Bring everything level, then end.
+    CatchUp,
+    /// Do what one command asks; the folder is not looked at.
+    Command,
+}
+
+/// Why a host did not start or did not come level.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The event log.
+    #[error("the event log cannot be opened: {0}")]
+    Log(#[from] LogError),
+    /// The tables.
+    #[error("the tables database cannot be opened: {0}")]
+    Tables(#[from] StoreError),
+    /// The sandbox.
+    #[error("the sandbox cannot be made: {0}")]
+    Sandbox(#[from] PluginError),
+    /// Another host has the tables.
+    #[error("{0} owns the tables database; stop it, or ask it by `--project` in its folder")]
+    Owned(String),
+    /// The plugin folder cannot be read.
+    #[error("{0}; make it, or set `[plugins] folder` in lamphouse.toml")]
+    Folder(String),
+    /// A projection cannot come level; says which and why.
+    #[error("{0}")]
+    NotLevel(String),
+    /// The machine gave no thread.
+    #[error("no thread could be started: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// A running host.
+pub struct Host {
+    mode: Mode,
+    log: Arc<dyn EventLog>,
+    log_kind: &'static str,
+    store: Arc<dyn TableStore>,
+    to_conductor: Sender<Message>,
+    view: Arc<RwLock<Arc<View>>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl Host {
+    /// Opens the log and the tables, and starts the conductor. In the modes `CatchUp` and `Command` another owner is an
+    /// error; in the others this host stands by until it is gone.
+    pub fn start(
+        config: Config,
+        mode: Mode,
+        runtime: tokio::runtime::Handle,
+    ) -> Result<Arc<Self>, HostError> {
+        if mode != Mode::Command && !config.plugins.is_dir() {
+            return Err(HostError::Folder(format!(
+                "the plugin folder {} does not exist",
+                config.plugins.display()
+            )));
+        }
+        let clock = Clock::system();
+        let log = crate::log::open(&config.log, &config.append, clock.clone(), runtime.clone())?;
+        let store = crate::tables::open(&config.tables, runtime)?;
+        let ownership = store.try_own()?;
+        if ownership.is_none() && matches!(mode, Mode::CatchUp | Mode::Command) {
+            let address = store.owner_address()?;
+            return Err(HostError::Owned(
+                address.map_or("another host".to_owned(), |address| {
+                    format!("the host at {address}")
+                }),
+            ));
+        }
+        let sandbox = Sandbox::new(config.limits.clone(), Some(&config.data.join("code")))?;
+        let (to_conductor, messages) = unbounded();
+        let (events, runner_events) = unbounded();
+        let surroundings = Surroundings {
+            log: log.clone(),
+            store: store.clone(),
+            limits: config.pipeline.clone(),
+            live: Arc::new(AtomicUsize::new(0)),
+            events,
+        };
+        let (folder, stager) = if mode == Mode::Command {
+            (None, None)
+        } else {
+            let (wake, staged) = (to_conductor.clone(), to_conductor.clone());
+            let folder = Folder::new(&config.plugins, move || {
+                // The conductor may be gone.
+                let _ = wake.send(Message::Look);
+            });
+            let stager = Stager::start(sandbox.clone(), move |done| {
+                let _ = staged.send(Message::Staged(done));
+            })?;
+            (Some(folder), Some(stager))
+        };
+        let log_kind = match config.log {
+            crate::config::DatabaseUrl::Sqlite(_) => "sqlite",
+            crate::config::DatabaseUrl::Postgres(_) => "postgres",
+        };
+        let view = Arc::new(RwLock::new(Arc::new(View::default())));
+        let now = Instant::now();
+        let conductor = Conductor {
+            config,
+            mode,
+            clock,
+            sandbox,
+            surroundings,
+            messages,
+            to_self: to_conductor.clone(),
+            runner_events,
+            ownership,
+            address: None,
+            folder,
+            files: Files::default(),
+            stager,
+            plugins: HashMap::new(),
+            projections: BTreeMap::new(),
+            file_status: Vec::new(),
+            problems: BTreeMap::new(),
+            loaded: false,
+            judged: false,
+            next_look: now,
+            next_ownership: now,
+            view: view.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("conductor".to_owned())
+            .spawn(move || conductor.run())?;
+        Ok(Arc::new(Self {
+            mode,
+            log,
+            log_kind,
+            store,
+            to_conductor,
+            view,
+            thread: Mutex::new(Some(thread)),
+        }))
+    }
+
+    /// Records where this host listens, so that commands find it.
+    pub fn announce(&self, address: &str) {
+        let _ = self.to_conductor.send(Message::Announce(address.to_owned()));
+    }
+
+    /// The event log.
+    pub fn log(&self) -> &Arc<dyn EventLog> {
+        &self.log
+    }
+
+    /// The read tables.
+    pub fn store(&self) -> &Arc<dyn TableStore> {
+        &self.store
+    }
+
+    /// Waits until every projection is level with the head that the log had at the start of the call, and every cutover
+    /// that needs nobody's decision is done; calls `progress` about five times a second. A projection that stopped, and
+    /// a plugin file that is refused, are errors.
+    pub fn run_until_caught_up(
+        &self,
+        mut progress: impl FnMut(&HostStatus),
+    ) -> Result<HostStatus, HostError> {
+        let head = self.log.head()?.position;
+        loop {
+            let view = self.view.read().clone();
+            let status = self.document(&view);
+            progress(&status);
+            if view.judged {
+                let stopped = view.stopped();
+                if !stopped.is_empty() {
+                    return Err(HostError::NotLevel(stopped.join("\n")));
+                }
+                if view.is_level(head) {
+                    let refused: Vec<String> = status
+                        .files
+                        .iter()
+                        .filter(|file| file.state == "refused")
+                        .map(|file| file.message.clone())
+                        .collect();
+                    if !refused.is_empty() {
+                        return Err(HostError::NotLevel(refused.join("\n")));
+                    }
+                    return Ok(status);
+                }
+            }
+            std::thread::sleep(Duration::from_millis(if self.mode == Mode::CatchUp {
+                20
+            } else {
+                100
+            }));
+        }
+    }
+
+    /// Ends every projection (what is applied is flushed), gives up the ownership.
+    pub fn stop(&self) {
+        let _ = self.to_conductor.send(Message::Stop);
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic there has been printed already.
+            let _ = thread.join();
+        }
+    }
+
+    fn document(&self, view: &View) -> HostStatus {
+        let head = self.log.head().ok();
+        view.document(self.log_kind, &self.log.id().to_string(), head)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// How long a person's request may wait for the conductor.
+const OPERATE_WAIT: Duration = Duration::from_secs(20);
+
+impl Operator for Host {
+    fn status(&self) -> Result<HostStatus, OperateError> {
+        let view = self.view.read().clone();
+        Ok(self.document(&view))
+    }
+
+    fn operate(&self, projection: &str, verb: Verb) -> Result<Outcome, OperateError> {
+        let gone = || OperateError::Unavailable("the host is stopping".to_owned());
+        // The first answer needs what is stored to be read.
+        let until = Instant::now() + OPERATE_WAIT;
+        while !self.view.read().loaded && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let (reply, answer) = bounded(1);
+        self.to_conductor
+            .send(Message::Operate {
+                projection: projection.to_owned(),
+                verb,
+                reply,
+            })
+            .map_err(|_| gone())?;
+        answer.recv_timeout(OPERATE_WAIT).map_err(|_| {
+            OperateError::Unavailable(
+                "the host did not answer in time; its database may be away: see `lamphouse status`"
+                    .to_owned(),
+            )
+        })?
+    }
+}

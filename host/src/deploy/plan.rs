@@ -1,0 +1,315 @@
+//! What is to be done about a plugin file: a pure function of what runs and what is wanted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::core::PluginDigest;
+use crate::tables::{GenerationRecord, GenerationState, Hold};
+
+/// A plugin that was staged: it compiles, describes itself, and is allowed to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) file: String,
+    pub(crate) digest: PluginDigest,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) tables: Vec<String>,
+}
+
+/// What is to be done about a candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It runs already.
+    Nothing,
+    /// Build its tables anew beside the live ones.
+    NewGeneration,
+    /// A rollback holds against it.
+    Held(String),
+    /// It is not to be run; says why and what to do.
+    Refused(String),
+}
+
+/// Decides about one candidate, given the generations of its projection (not dropped ones). `replace` is the rule of
+/// `dev`: new bytes under an old version make a new generation.
+pub(crate) fn plan(
+    candidate: &Candidate,
+    generations: &[&GenerationRecord],
+    hold: Option<&Hold>,
+    replace: bool,
+) -> Step {
+    let runs = |generation: &&&GenerationRecord| {
+        matches!(
+            generation.state,
+            GenerationState::Live
+                | GenerationState::Building
+                | GenerationState::Ready
+                | GenerationState::Failed
+        )
+    };
+    let newest = generations
+        .iter()
+        .filter(runs)
+        .max_by_key(|generation| generation.id);
+    if let Some(hold) = hold
+        && hold.against == candidate.digest
+    {
+        return Step::Held(format!(
+            "held back by a rollback: the projection stays at generation {}; `lamphouse cutover {}` goes forward again",
+            hold.generation, candidate.name
+        ));
+    }
+    if let Some(newest) = newest
+        && newest.digest == candidate.digest
+    {
+        return Step::Nothing;
+    }
+    let live = generations
+        .iter()
+        .find(|generation| generation.state == GenerationState::Live);
+    if let Some(live) = live
+        && live.digest == candidate.digest
+    {
+        // The file of the live version is back while another is being built: the live one is what is wanted.
+        return Step::Nothing;
+    }
+    let same_version = generations.iter().find(|generation| {
+        generation.version == candidate.version
+            && generation.digest != candidate.digest
+            && generation.state != GenerationState::Failed
+    });
+    match same_version {
+        Some(other) if !replace => Step::Refused(format!(
+            "{} {} has other bytes (digest {}) than the {} generation {} of that version (digest {}): raise the version \
+             in `describe`, or run `lamphouse dev`, where new bytes are enough",
+            candidate.name,
+            candidate.version,
+            candidate.digest.short(),
+            state_word(other.state),
+            other.id,
+            other.digest.short(),
+        )),
+        _ => Step::NewGeneration,
+    }
+}
+
+/// A generation's state in a word.
+pub(crate) fn state_word(state: GenerationState) -> &'static str {
+    match state {
+        GenerationState::Building => "building",
+        GenerationState::Ready => "ready",
+        GenerationState::Live => "live",
+        GenerationState::Retired => "retired",
+        GenerationState::Failed => "failed",
+        GenerationState::Dropped => "dropped",
+    }
+}
+
+/// Candidates that claim one name or one table; the one that is deployed already keeps it. Gives the refused files with
+/// the reason.
+///
+/// `deployed` says for a plugin name which digests run under it, `owners` for a table name which projection has it.
+pub(crate) fn clashes(
+    candidates: &[Candidate],
+    deployed: &BTreeMap<String, BTreeSet<PluginDigest>>,
+    owners: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut refused = BTreeMap::new();
+    let runs = |candidate: &Candidate| {
+        deployed
+            .get(&candidate.name)
+            .is_some_and(|digests| digests.contains(&candidate.digest))
+    };
+    for candidate in candidates {
+        let rivals: Vec<&Candidate> = candidates
+            .iter()
+            .filter(|other| other.file != candidate.file && other.name == candidate.name)
+            .collect();
+        let Some(rival) = rivals.iter().find(|rival| runs(rival)).or(rivals.first()) else {
+            continue;
+        };
+        let copies = rivals.iter().all(|rival| rival.digest == candidate.digest);
+        let first = rivals
+            .iter()
+            .all(|rival| rival.digest != candidate.digest || candidate.file < rival.file);
+        let keeps = first && (runs(candidate) || copies);
+        if !keeps {
+            refused.insert(
+                candidate.file.clone(),
+                format!(
+                    "{} ({} {}) and {} ({} {}) claim the one plugin name '{}'{}: keep one of the two files; to deploy a new \
+                     version, put it in the old file's place",
+                    candidate.file,
+                    candidate.name,
+                    candidate.version,
+                    rival.file,
+                    rival.name,
+                    rival.version,
+                    candidate.name,
+                    if runs(rival) { ", and the second one runs" } else { ", and neither runs" },
+                ),
+            );
+        }
+    }
+    for candidate in candidates {
+        if refused.contains_key(&candidate.file) {
+            continue;
+        }
+        for table in &candidate.tables {
+            if let Some(owner) = owners.get(table)
+                && *owner != candidate.name
+            {
+                refused.insert(
+                    candidate.file.clone(),
+                    format!("table '{table}' belongs to projection '{owner}' already: give it another name in `describe`"),
+                );
+            } else if let Some(other) = candidates.iter().find(|other| {
+                other.name != candidate.name
+                    && other.tables.contains(table)
+                    && !refused.contains_key(&other.file)
+                    && owners.get(table) != Some(&candidate.name)
+            }) {
+                refused.insert(
+                    candidate.file.clone(),
+                    format!(
+                        "{} ({}) and {} ({}) claim the one table '{table}': give one of them another name in `describe`",
+                        candidate.file, candidate.name, other.file, other.name
+                    ),
+                );
+            }
+        }
+    }
+    refused
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use lamphouse_contract::Descriptor;
+
+    use super::*;
+    use crate::core::{GenerationId, PluginName};
+    use crate::tables::Checkpoint;
+
+    fn candidate(file: &str, name: &str, version: &str, bytes: &str, table: &str) -> Candidate {
+        Candidate {
+            file: file.to_owned(),
+            digest: PluginDigest::of(bytes.as_bytes()),
+            name: name.to_owned(),
+            version: version.to_owned(),
+            tables: vec![table.to_owned()],
+        }
+    }
+
+    fn generation(id: i64, version: &str, bytes: &str, state: GenerationState) -> GenerationRecord {
+        GenerationRecord {
+            id: GenerationId(id),
+            projection: PluginName::new("orders").unwrap(),
+            digest: PluginDigest::of(bytes.as_bytes()),
+            version: version.to_owned(),
+            descriptor: Arc::new(Descriptor {
+                name: "orders".to_owned(),
+                version: version.to_owned(),
+                subscriptions: vec![],
+                tables: vec![],
+                options: vec![],
+            }),
+            state,
+            error: None,
+            checkpoint: Checkpoint::default(),
+            created_at: 0,
+            live_at: None,
+            retired_at: None,
+        }
+    }
+
+    #[test]
+    fn a_new_version_builds_a_new_generation_and_the_same_bytes_do_nothing() {
+        let live = generation(1, "1.0.0", "one", GenerationState::Live);
+        let same = candidate("a.wasm", "orders", "1.0.0", "one", "orders");
+        let next = candidate("a.wasm", "orders", "2.0.0", "two", "orders");
+        assert_eq!(plan(&same, &[&live], None, false), Step::Nothing);
+        assert_eq!(plan(&next, &[&live], None, false), Step::NewGeneration);
+        assert_eq!(plan(&next, &[], None, false), Step::NewGeneration);
+    }
+
+    #[test]
+    fn new_bytes_under_an_old_version_are_refused_in_serve_and_built_in_dev() {
+        let live = generation(1, "1.0.0", "one", GenerationState::Live);
+        let changed = candidate("a.wasm", "orders", "1.0.0", "changed", "orders");
+        let Step::Refused(why) = plan(&changed, &[&live], None, false) else {
+            panic!("not refused")
+        };
+        assert!(why.contains("raise the version"), "{why}");
+        assert_eq!(plan(&changed, &[&live], None, true), Step::NewGeneration);
+    }
+
+    #[test]
+    fn a_failed_build_may_be_mended_under_its_version() {
+        let live = generation(1, "1.0.0", "one", GenerationState::Live);
+        let failed = generation(2, "2.0.0", "two", GenerationState::Failed);
+        let mended = candidate("a.wasm", "orders", "2.0.0", "mended", "orders");
+        assert_eq!(plan(&mended, &[&live, &failed], None, false), Step::NewGeneration);
+        let same = candidate("a.wasm", "orders", "2.0.0", "two", "orders");
+        assert_eq!(plan(&same, &[&live, &failed], None, false), Step::Nothing);
+    }
+
+    #[test]
+    fn a_rollback_holds_against_the_digest_that_it_left() {
+        let retired = generation(2, "2.0.0", "two", GenerationState::Retired);
+        let live = generation(1, "1.0.0", "one", GenerationState::Live);
+        let hold = Hold {
+            generation: GenerationId(1),
+            against: PluginDigest::of(b"two"),
+            since: 0,
+        };
+        let left = candidate("a.wasm", "orders", "2.0.0", "two", "orders");
+        assert!(matches!(
+            plan(&left, &[&live, &retired], Some(&hold), false),
+            Step::Held(_)
+        ));
+        let newer = candidate("a.wasm", "orders", "3.0.0", "three", "orders");
+        assert_eq!(
+            plan(&newer, &[&live, &retired], Some(&hold), false),
+            Step::NewGeneration
+        );
+    }
+
+    #[test]
+    fn two_files_of_one_name_leave_the_deployed_one_running() {
+        let one = candidate("one.wasm", "orders", "1.0.0", "one", "orders");
+        let two = candidate("two.wasm", "orders", "2.0.0", "two", "orders");
+        let deployed = BTreeMap::from([("orders".to_owned(), BTreeSet::from([PluginDigest::of(b"one")]))]);
+        let refused = clashes(&[one.clone(), two.clone()], &deployed, &BTreeMap::new());
+        assert_eq!(refused.keys().collect::<Vec<_>>(), ["two.wasm"]);
+        let refused = clashes(&[one, two], &BTreeMap::new(), &BTreeMap::new());
+        assert_eq!(
+            refused.len(),
+            2,
+            "with neither deployed nobody can say which is meant"
+        );
+    }
+
+    #[test]
+    fn two_copies_of_one_file_are_one_plugin_and_a_refused_copy() {
+        let one = candidate("one.wasm", "orders", "1.0.0", "one", "orders");
+        let copy = candidate("copy.wasm", "orders", "1.0.0", "one", "orders");
+        let deployed = BTreeMap::from([("orders".to_owned(), BTreeSet::from([PluginDigest::of(b"one")]))]);
+        let refused = clashes(&[copy, one], &deployed, &BTreeMap::new());
+        assert_eq!(refused.len(), 1);
+    }
+
+    #[test]
+    fn a_table_stays_with_the_projection_that_has_it() {
+        let one = candidate("one.wasm", "orders", "1.0.0", "one", "orders");
+        let thief = candidate("two.wasm", "thief", "1.0.0", "two", "orders");
+        let owners = BTreeMap::from([("orders".to_owned(), "orders".to_owned())]);
+        let refused = clashes(&[one.clone(), thief.clone()], &BTreeMap::new(), &owners);
+        assert_eq!(refused.keys().collect::<Vec<_>>(), ["two.wasm"]);
+        assert!(
+            refused["two.wasm"].contains("belongs to projection 'orders'"),
+            "{refused:?}"
+        );
+        let refused = clashes(&[one, thief], &BTreeMap::new(), &BTreeMap::new());
+        assert_eq!(refused.len(), 1, "the first in order keeps it: {refused:?}");
+    }
+}

@@ -1,0 +1,378 @@
+//! What the conductor shows: a copy of what it holds, from which `status` is made without waiting for it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::conductor::Conductor;
+use super::fleet::{Generation, Projection};
+use super::operator::{
+    FaultReport, FileStatus, GenerationStatus, HostInfo, HostStatus, LogStatus, ProjectionStatus,
+};
+use super::plan::state_word;
+use crate::core::Position;
+use crate::log::Head;
+use crate::projection::RunnerStatus;
+use crate::tables::{GenerationRecord, GenerationState, ProjectionRecord};
+
+/// A plugin call that takes longer is not healthy: it should be over in milliseconds.
+const CALL_HEALTHY: Duration = Duration::from_secs(1);
+
+/// A copy of the conductor's state.
+#[derive(Default)]
+pub(crate) struct View {
+    pub(crate) loaded: bool,
+    pub(crate) judged: bool,
+    owns: bool,
+    address: Option<String>,
+    problems: Vec<String>,
+    files: Vec<FileStatus>,
+    projections: Vec<ProjectionView>,
+}
+
+struct ProjectionView {
+    record: ProjectionRecord,
+    note: String,
+    chore: Option<&'static str>,
+    target: Option<i64>,
+    approved: bool,
+    finishing: bool,
+    generations: Vec<GenerationView>,
+}
+
+struct GenerationView {
+    record: GenerationRecord,
+    status: Option<Arc<RunnerStatus>>,
+    runs: bool,
+    fault: Option<FaultReport>,
+    restart: Option<String>,
+}
+
+impl View {
+    pub(crate) fn of(conductor: &Conductor) -> Self {
+        Self {
+            loaded: conductor.loaded,
+            judged: conductor.judged && conductor.loaded,
+            owns: conductor.ownership.is_some(),
+            address: conductor.address.clone(),
+            problems: conductor.problems.values().cloned().collect(),
+            files: conductor.file_status.clone(),
+            projections: conductor.projections.values().map(ProjectionView::of).collect(),
+        }
+    }
+
+    /// Why some projection cannot come level by itself: one sentence each.
+    pub(crate) fn stopped(&self) -> Vec<String> {
+        let mut stopped: Vec<String> = self
+            .projections
+            .iter()
+            .filter(|projection| projection.record.paused.is_none() && !projection.record.removed)
+            .flat_map(|projection| {
+                projection.generations.iter().filter_map(|generation| {
+                    let fault = generation.fault.as_ref()?;
+                    Some(format!(
+                        "{} is stopped: {}",
+                        projection.record.name, fault.message
+                    ))
+                })
+            })
+            .collect();
+        stopped.extend(self.problems.iter().cloned());
+        stopped
+    }
+
+    /// Whether every projection that runs is level with `head` and has nothing more to do by itself.
+    pub(crate) fn is_level(&self, head: Position) -> bool {
+        self.projections.iter().all(|projection| {
+            if projection.record.paused.is_some() || projection.record.removed {
+                return true;
+            }
+            let waits_for_person = !projection.approved && projection.note.contains("`lamphouse cutover");
+            let live = projection
+                .generations
+                .iter()
+                .find(|generation| generation.record.state == GenerationState::Live);
+            let level = |generation: &GenerationView| {
+                generation
+                    .status
+                    .as_ref()
+                    .is_some_and(|status| status.checkpoint() >= head)
+            };
+            let settled = projection.target.is_none() || waits_for_person;
+            settled && projection.chore != Some("cutting over") && live.is_none_or(level)
+        })
+    }
+
+    pub(crate) fn document(&self, log_kind: &str, log_id: &str, head: Option<Head>) -> HostStatus {
+        let mut problems = self.problems.clone();
+        if head.is_none() {
+            problems.push("the event log cannot be read".to_owned());
+        }
+        let known = self
+            .projections
+            .iter()
+            .flat_map(|projection| &projection.generations)
+            .filter_map(|generation| generation.status.as_ref())
+            .map(|status| status.head())
+            .max();
+        let (head_position, head_at) = match (head, known) {
+            (Some(head), _) => (head.position, head.recorded_at),
+            (None, Some(known)) => known,
+            (None, None) => (Position::START, 0),
+        };
+        HostStatus {
+            host: HostInfo {
+                running: true,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: Some(std::process::id()),
+                address: self.address.clone(),
+                role: if self.owns { "owner" } else { "standby" }.to_owned(),
+            },
+            log: LogStatus {
+                database: log_kind.to_owned(),
+                id: log_id.to_owned(),
+                head: head_position.0,
+            },
+            projections: self
+                .projections
+                .iter()
+                .map(|projection| projection.document(head_position, head_at))
+                .collect(),
+            files: self.files.clone(),
+            problems,
+        }
+    }
+}
+
+impl ProjectionView {
+    fn of(projection: &Projection) -> Self {
+        Self {
+            record: projection.record.clone(),
+            note: projection.note.clone(),
+            chore: projection.chore,
+            target: projection
+                .target()
+                .filter(|target| {
+                    projection.generations.get(target).is_some_and(|target| {
+                        !matches!(
+                            target.record.state,
+                            GenerationState::Live | GenerationState::Failed
+                        )
+                    })
+                })
+                .map(|target| target.0),
+            approved: projection.approval.is_some(),
+            finishing: projection.finishing,
+            generations: projection.generations.values().map(GenerationView::of).collect(),
+        }
+    }
+
+    fn document(&self, head: Position, head_at: i64) -> ProjectionStatus {
+        let mut generations: Vec<(GenerationStatus, &GenerationView)> = self
+            .generations
+            .iter()
+            .rev()
+            .map(|generation| (generation.document(head, head_at), generation))
+            .collect();
+        let live_at = generations
+            .iter()
+            .position(|(_, generation)| generation.record.state == GenerationState::Live);
+        let live = live_at.map(|place| generations.remove(place));
+        let others: Vec<(GenerationStatus, &GenerationView)> = generations;
+        let shown = |generation: &&(GenerationStatus, &GenerationView)| {
+            generation.1.record.state != GenerationState::Retired
+                || Some(generation.0.generation) == self.target
+        };
+        let on_the_way = others.iter().find(shown);
+        let concerned: Vec<&(GenerationStatus, &GenerationView)> = live.iter().chain(on_the_way).collect();
+        let fault = |class: &[&str]| {
+            concerned.iter().find_map(|(status, _)| {
+                status
+                    .fault
+                    .clone()
+                    .filter(|fault| class.is_empty() || class.contains(&fault.class.as_str()))
+            })
+        };
+        let retrying = concerned.iter().find_map(|(_, view)| view.retrying());
+        let long_call = concerned.iter().find_map(|(_, view)| {
+            view.status
+                .as_ref()?
+                .call_time()
+                .filter(|time| *time > CALL_HEALTHY)
+        });
+        let (state, message, healthy) = if self.record.removed {
+            (
+                "removed",
+                "its plugin file was removed; the tables stay as they are".to_owned(),
+                true,
+            )
+        } else if let Some(reason) = &self.record.paused {
+            let why = if reason.is_empty() {
+                String::new()
+            } else {
+                format!(": {reason}")
+            };
+            (
+                "paused",
+                format!("paused{why}; `lamphouse resume {}` goes on", self.record.name),
+                true,
+            )
+        } else if let Some(fault) = fault(&["diverged"]) {
+            ("diverged", fault.message, false)
+        } else if let Some(fault) = fault(&[]) {
+            let word = if live.as_ref().is_some_and(|(live, _)| live.fault.is_none()) {
+                format!(
+                    "the live generation goes on; the new one stopped: {}",
+                    fault.message
+                )
+            } else {
+                fault.message
+            };
+            ("faulted", word, false)
+        } else if let Some(why) = retrying {
+            ("retrying", why, false)
+        } else if let Some(time) = long_call {
+            (
+                "live",
+                format!("in a plugin call for {:.1} s", time.as_secs_f64()),
+                false,
+            )
+        } else if let Some((building, view)) = on_the_way {
+            let word = match (view.record.state, self.note.is_empty()) {
+                (_, false) => self.note.clone(),
+                (GenerationState::Ready, true) => {
+                    format!(
+                        "generation g{} is level; {}",
+                        building.generation,
+                        self.chore.unwrap_or("cutting over")
+                    )
+                }
+                _ => format!("generation g{} is being built", building.generation),
+            };
+            let state = if live.is_none() || self.note.is_empty() {
+                "building"
+            } else {
+                "waiting"
+            };
+            (state, word, true)
+        } else if live.is_some() {
+            let word = if self.note.is_empty() {
+                "follows the log".to_owned()
+            } else {
+                self.note.clone()
+            };
+            ("live", word, true)
+        } else {
+            ("waiting", self.note.clone(), true)
+        };
+        let held = self.record.held.as_ref().map(|hold| {
+            let version = self
+                .generations
+                .iter()
+                .find(|generation| generation.record.id == hold.generation)
+                .map_or("", |generation| generation.record.version.as_str());
+            format!(
+                "held at {version} (generation {}), against digest {}; `lamphouse cutover {}` goes forward again",
+                hold.generation,
+                hold.against.short(),
+                self.record.name
+            )
+        });
+        ProjectionStatus {
+            name: self.record.name.to_string(),
+            state: state.to_owned(),
+            healthy,
+            message: if self.finishing && message.is_empty() {
+                "ending a cutover".to_owned()
+            } else {
+                message
+            },
+            paused: self.record.paused.clone(),
+            held,
+            live: live.map(|(status, _)| status),
+            others: others.into_iter().map(|(status, _)| status).collect(),
+        }
+    }
+}
+
+impl GenerationView {
+    fn of(generation: &Generation) -> Self {
+        Self {
+            record: generation.record.clone(),
+            status: generation.status.clone(),
+            runs: generation.runner.is_some(),
+            fault: generation.fault.clone(),
+            restart: generation.last_restart.clone(),
+        }
+    }
+
+    fn retrying(&self) -> Option<String> {
+        let status = self.status.as_ref()?;
+        if let Some(retry) = status.retrying().filter(|_| self.runs) {
+            let wait = retry.next.saturating_duration_since(Instant::now());
+            return Some(format!(
+                "{} (try {}, again in {:.1} s)",
+                retry.message,
+                retry.attempts,
+                wait.as_secs_f64()
+            ));
+        }
+        self.restart.clone().filter(|_| !self.runs)
+    }
+
+    fn document(&self, head: Position, head_at: i64) -> GenerationStatus {
+        let record = &self.record;
+        let status = self.status.as_ref();
+        let checkpoint = status.map_or(record.checkpoint.position, |status| {
+            status.checkpoint().max(record.checkpoint.position)
+        });
+        let lag = head.0.saturating_sub(checkpoint.0);
+        let rate = status
+            .and_then(|status| status.events_per_second())
+            .filter(|_| self.runs);
+        let now = crate::core::clock::Clock::system().now_micros();
+        let activity = if self.fault.is_some() || !self.runs {
+            self.retrying()
+                .map_or("stopped".to_owned(), |why| format!("retrying: {why}"))
+        } else if let Some(why) = self.retrying() {
+            format!("retrying: {why}")
+        } else if let Some(time) = status
+            .and_then(|status| status.call_time())
+            .filter(|time| *time > CALL_HEALTHY)
+        {
+            format!("in a plugin call for {:.1} s", time.as_secs_f64())
+        } else if record.state == GenerationState::Live || lag == 0 {
+            "following".to_owned()
+        } else {
+            "rebuilding".to_owned()
+        };
+        let (cache_bytes, cache_is_whole) = status.map_or((0, false), |status| status.cache());
+        GenerationStatus {
+            generation: record.id.0,
+            version: record.version.clone(),
+            digest: record.digest.to_string(),
+            state: state_word(record.state).to_owned(),
+            checkpoint: checkpoint.0,
+            lag_events: lag,
+            lag_ms: if lag == 0 || head_at == 0 {
+                0
+            } else {
+                u64::try_from((now - head_at) / 1000).unwrap_or(0)
+            },
+            events_per_second: rate,
+            time_left_ms: rate
+                .filter(|_| lag > 0)
+                .map(|rate| (lag as f64 / rate * 1000.0) as u64),
+            activity,
+            cache_is_whole,
+            cache_bytes,
+            tables: record
+                .descriptor
+                .tables
+                .iter()
+                .map(|table| table.name.clone())
+                .collect(),
+            fault: self.fault.clone(),
+            log: status.map(|status| status.log()).unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,458 @@
+//! The row cache of one table: rows in memory, changed rows listed for the next flush, bounded by eviction.
+//!
+//! *Invariants:* a row that was changed since the last committed flush is always here, so a miss may be answered by
+//! the database; while `whole`, everything in the table is here, so a miss is absent. A batch can be undone.
+//! Pure: misses are the caller's to read.
+
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use lamphouse_contract::{Key, Row, TableSchema, Value, semantics};
+
+use crate::tables::TableFlush;
+
+/// What is known of one key.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    /// There is a row.
+    Present(Arc<Row>),
+    /// There is none.
+    Absent,
+    /// There may be one in the database, which the next flush removes.
+    Removed(Key),
+}
+
+struct Slot {
+    /// [`semantics::ordered_key`] of the row's key: hashes, compares and sorts.
+    key: Box<[u8]>,
+    content: Content,
+    /// Changed since the last flush was taken.
+    dirty: bool,
+    /// In the list of dirty slots (a batch that was undone may leave a clean slot there).
+    listed: bool,
+    /// The last flush that carries this row; it must be committed before the slot may be evicted.
+    flush: u64,
+    /// The last batch that saved this slot for undoing.
+    batch: u64,
+    /// Second chance of the eviction clock.
+    referenced: bool,
+    bytes: usize,
+}
+
+struct Undo {
+    slot: u32,
+    /// None: nothing was known of the key before, so the slot goes.
+    content: Option<Content>,
+    dirty: bool,
+}
+
+/// The rows of one table that are in memory.
+pub(crate) struct TableCache {
+    table: usize,
+    places: HashTable<u32>,
+    slots: Vec<Option<Slot>>,
+    free: Vec<u32>,
+    /// Slots changed since the last flush.
+    dirty: Vec<u32>,
+    /// Per declared index: ordered index columns and key, of every present row in memory.
+    indexes: Vec<BTreeMap<Box<[u8]>, u32>>,
+    undo: Vec<Undo>,
+    batch: u64,
+    hand: usize,
+    bytes: usize,
+    whole: bool,
+    /// No flush has put a row into the physical table.
+    unwritten: bool,
+    hasher: FixedState,
+}
+
+/// Memory of a slot beside its key and row: the slot itself, its place, allocator overhead.
+const SLOT_OVERHEAD_BYTES: usize = std::mem::size_of::<Option<Slot>>() + 48;
+
+fn row_bytes(row: &Row) -> usize {
+    let texts: usize = row
+        .iter()
+        .map(|value| match value {
+            Value::Text(text) | Value::Json(text) => text.len() + 16,
+            Value::Bytes(bytes) => bytes.len() + 16,
+            _ => 0,
+        })
+        .sum();
+    texts + std::mem::size_of_val::<[Value]>(row) + 48
+}
+
+impl TableCache {
+    /// The cache of table number `table`. `empty` says that the physical table has no row, so that the cache is whole.
+    pub(crate) fn new(table: usize, schema: &TableSchema, empty: bool) -> Self {
+        Self {
+            table,
+            places: HashTable::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            dirty: Vec::new(),
+            indexes: schema.indexes.iter().map(|_| BTreeMap::new()).collect(),
+            undo: Vec::new(),
+            batch: 1,
+            hand: 0,
+            bytes: 0,
+            whole: empty,
+            unwritten: empty,
+            hasher: FixedState::default(),
+        }
+    }
+
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether every row of the table is here.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    fn slot(&self, index: u32) -> &Slot {
+        self.slots[index as usize]
+            .as_ref()
+            .expect("invariant: a listed slot is filled")
+    }
+
+    fn slot_mut(&mut self, index: u32) -> &mut Slot {
+        self.slots[index as usize]
+            .as_mut()
+            .expect("invariant: a listed slot is filled")
+    }
+
+    fn lookup(&self, key: &[u8]) -> Option<u32> {
+        let hash = self.hasher.hash_one(key);
+        self.places
+            .find(hash, |&index| *self.slot(index).key == *key)
+            .copied()
+    }
+
+    /// What is known of a key: `Some(row or none)`, or `None` when the database must be asked.
+    pub(crate) fn get(&mut self, key: &[u8]) -> Option<Option<Arc<Row>>> {
+        match self.lookup(key) {
+            Some(index) => {
+                let slot = self.slot_mut(index);
+                slot.referenced = true;
+                Some(match &slot.content {
+                    Content::Present(row) => Some(row.clone()),
+                    Content::Absent | Content::Removed(_) => None,
+                })
+            }
+            None if self.whole => Some(None),
+            None => None,
+        }
+    }
+
+    /// Whether the key is here.
+    pub(crate) fn knows(&self, key: &[u8]) -> bool {
+        self.whole || self.lookup(key).is_some()
+    }
+
+    /// Takes in what the database said of a key; what is here already wins.
+    pub(crate) fn learn(&mut self, schema: &TableSchema, key: Box<[u8]>, row: Option<Row>) {
+        if self.lookup(&key).is_none() {
+            let content = row.map_or(Content::Absent, |row| Content::Present(Arc::new(row)));
+            let index = self.insert(key);
+            self.replace(schema, index, content);
+        }
+    }
+
+    /// Changes a key, undoably.
+    pub(crate) fn set(&mut self, schema: &TableSchema, key: &[u8], content: Content) {
+        let (index, known) = match self.lookup(key) {
+            Some(index) => (index, true),
+            None => (self.insert(key.into()), self.whole),
+        };
+        let batch = self.batch;
+        let slot = self.slot_mut(index);
+        slot.referenced = true;
+        if slot.batch != batch {
+            slot.batch = batch;
+            let content = known.then(|| slot.content.clone());
+            let dirty = slot.dirty;
+            self.undo.push(Undo {
+                slot: index,
+                content,
+                dirty,
+            });
+        }
+        let slot = self.slot_mut(index);
+        slot.dirty = true;
+        if !slot.listed {
+            slot.listed = true;
+            self.dirty.push(index);
+        }
+        self.replace(schema, index, content);
+    }
+
+    /// Applies `change` to the row in place when nobody else holds it, else to a copy; undoable like [`Self::set`].
+    pub(crate) fn modify<E>(
+        &mut self,
+        schema: &TableSchema,
+        key: &[u8],
+        change: impl FnOnce(&mut Row) -> Result<(), E>,
+    ) -> Option<Result<(), E>> {
+        let index = self.lookup(key)?;
+        let slot = self.slot(index);
+        let Content::Present(row) = &slot.content else {
+            return None;
+        };
+        let row = if slot.batch == self.batch && self.indexes.is_empty() {
+            // Saved for undoing already: the row itself may change.
+            let slot = self.slot_mut(index);
+            slot.referenced = true;
+            slot.dirty = true;
+            let listed = std::mem::replace(&mut slot.listed, true);
+            let before = slot.bytes;
+            let Content::Present(row) = &mut slot.content else {
+                return None;
+            };
+            if let Err(error) = change(Arc::make_mut(row)) {
+                return Some(Err(error));
+            }
+            slot.bytes = SLOT_OVERHEAD_BYTES + slot.key.len() + row_bytes(row);
+            let after = slot.bytes;
+            self.bytes = self.bytes + after - before;
+            if !listed {
+                self.dirty.push(index);
+            }
+            return Some(Ok(()));
+        } else {
+            let mut row = Row::clone(row);
+            if let Err(error) = change(&mut row) {
+                return Some(Err(error));
+            }
+            row
+        };
+        self.set(schema, key, Content::Present(Arc::new(row)));
+        Some(Ok(()))
+    }
+
+    fn insert(&mut self, key: Box<[u8]>) -> u32 {
+        let bytes = SLOT_OVERHEAD_BYTES + key.len();
+        let hash = self.hasher.hash_one(&*key);
+        let slot = Slot {
+            key,
+            content: Content::Absent,
+            dirty: false,
+            listed: false,
+            flush: 0,
+            batch: 0,
+            referenced: true,
+            bytes,
+        };
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.slots[index as usize] = Some(slot);
+                index
+            }
+            None => {
+                self.slots.push(Some(slot));
+                u32::try_from(self.slots.len() - 1)
+                    .expect("invariant: the byte budget ends long before 2^32 rows")
+            }
+        };
+        self.bytes += bytes;
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.places.insert_unique(hash, index, |&index| {
+            hasher.hash_one(
+                &*slots[index as usize]
+                    .as_ref()
+                    .expect("invariant: a placed slot is filled")
+                    .key,
+            )
+        });
+        index
+    }
+
+    /// Sets the content and keeps bytes and indexes right.
+    fn replace(&mut self, schema: &TableSchema, index: u32, content: Content) {
+        let slot = self.slots[index as usize]
+            .as_mut()
+            .expect("invariant: a listed slot is filled");
+        let row = match &content {
+            Content::Present(row) => row_bytes(row),
+            Content::Absent => 0,
+            Content::Removed(key) => std::mem::size_of_val::<[Value]>(key),
+        };
+        let bytes = SLOT_OVERHEAD_BYTES + slot.key.len() + row;
+        self.bytes = self.bytes + bytes - slot.bytes;
+        slot.bytes = bytes;
+        let old = std::mem::replace(&mut slot.content, content);
+        for (number, entries) in self.indexes.iter_mut().enumerate() {
+            let columns = &schema.indexes[number];
+            let entry = |content: &Content| match content {
+                Content::Present(row) => Some(index_entry(columns, row, &slot.key)),
+                Content::Absent | Content::Removed(_) => None,
+            };
+            let (before, after) = (entry(&old), entry(&slot.content));
+            if before != after {
+                if let Some(before) = before {
+                    self.bytes -= before.len() + INDEX_ENTRY_OVERHEAD_BYTES;
+                    entries.remove(&before);
+                }
+                if let Some(after) = after {
+                    self.bytes += after.len() + INDEX_ENTRY_OVERHEAD_BYTES;
+                    entries.insert(after, index);
+                }
+            }
+        }
+    }
+
+    /// Keeps the changes of the batch.
+    pub(crate) fn keep_batch(&mut self) {
+        self.batch += 1;
+        self.undo.clear();
+    }
+
+    /// Undoes the changes of the batch.
+    pub(crate) fn undo_batch(&mut self, schema: &TableSchema) {
+        self.batch += 1;
+        let mut gone = Vec::new();
+        for undo in std::mem::take(&mut self.undo).into_iter().rev() {
+            match undo.content {
+                Some(content) => {
+                    self.replace(schema, undo.slot, content);
+                    self.slot_mut(undo.slot).dirty = undo.dirty;
+                }
+                None => {
+                    self.remove(schema, undo.slot);
+                    gone.push(undo.slot);
+                }
+            }
+        }
+        if !gone.is_empty() {
+            self.dirty.retain(|slot| !gone.contains(slot));
+        }
+    }
+
+    /// Forgets a slot.
+    fn remove(&mut self, schema: &TableSchema, index: u32) {
+        self.replace(schema, index, Content::Absent);
+        let slot = self.slots[index as usize]
+            .take()
+            .expect("invariant: a listed slot is filled");
+        let hash = self.hasher.hash_one(&*slot.key);
+        if let Ok(place) = self.places.find_entry(hash, |&other| other == index) {
+            place.remove();
+        }
+        self.bytes -= slot.bytes;
+        self.free.push(index);
+    }
+
+    /// Takes what changed since the last flush, as flush number `flush`.
+    pub(crate) fn take_flush(&mut self, flush: u64) -> TableFlush {
+        let mut upserts: Vec<u32> = Vec::new();
+        let mut removes: Vec<u32> = Vec::new();
+        for index in std::mem::take(&mut self.dirty) {
+            let slot = self.slot_mut(index);
+            slot.listed = false;
+            if !std::mem::replace(&mut slot.dirty, false) {
+                continue;
+            }
+            slot.flush = flush;
+            match slot.content {
+                Content::Present(_) => upserts.push(index),
+                Content::Removed(_) => removes.push(index),
+                Content::Absent => {}
+            }
+        }
+        let by_key = |a: &u32, b: &u32| self.slot(*a).key.cmp(&self.slot(*b).key);
+        upserts.sort_unstable_by(by_key);
+        removes.sort_unstable_by(by_key);
+        let table_is_empty = self.unwritten;
+        let taken = TableFlush {
+            table: self.table,
+            upserts: upserts
+                .iter()
+                .filter_map(|&index| match &self.slot(index).content {
+                    Content::Present(row) => Some(row.clone()),
+                    _ => None,
+                })
+                .collect(),
+            removes: removes
+                .iter()
+                .filter(|_| !table_is_empty)
+                .filter_map(|&index| match &self.slot(index).content {
+                    Content::Removed(key) => Some(key.clone()),
+                    _ => None,
+                })
+                .collect(),
+            table_is_empty,
+        };
+        self.unwritten &= taken.upserts.is_empty();
+        taken
+    }
+
+    /// Evicts rows that are committed and not lately used, until `bytes_max` is met or nothing more can go.
+    /// `committed` is the last flush that is in the database.
+    pub(crate) fn evict(&mut self, schema: &TableSchema, bytes_max: usize, committed: u64) {
+        let mut looked = 0;
+        while self.bytes > bytes_max && looked < 2 * self.slots.len() {
+            looked += 1;
+            self.hand = (self.hand + 1) % self.slots.len();
+            let Some(slot) = &mut self.slots[self.hand] else {
+                continue;
+            };
+            if slot.dirty || slot.listed || slot.flush > committed || std::mem::take(&mut slot.referenced) {
+                continue;
+            }
+            self.whole = false;
+            let index = u32::try_from(self.hand).expect("invariant: slots are numbered by u32");
+            self.remove(schema, index);
+        }
+    }
+
+    /// Present rows in memory whose first columns of the index equal the prefix, with keys after `after`, in key
+    /// order: key bytes and row.
+    pub(crate) fn find(
+        &self,
+        index: usize,
+        index_columns: usize,
+        prefix: &[Value],
+        after: Option<&[u8]>,
+    ) -> Vec<(&[u8], &Arc<Row>)> {
+        let mut from = Vec::new();
+        semantics::ordered_key(prefix, &mut from);
+        let prefix_bytes = from.clone();
+        if prefix.len() == index_columns {
+            // The rest of the entry is the key itself, so the page can begin right there.
+            from.extend_from_slice(after.unwrap_or_default());
+        }
+        let mut found: Vec<(&[u8], &Arc<Row>)> = self.indexes[index]
+            .range::<[u8], _>((Bound::Included(from.as_slice()), Bound::Unbounded))
+            .take_while(|(entry, _)| entry.starts_with(&prefix_bytes))
+            .filter_map(|(_, &slot)| {
+                let slot = self.slot(slot);
+                match &slot.content {
+                    Content::Present(row) if after.is_none_or(|after| *slot.key > *after) => {
+                        Some((&*slot.key, row))
+                    }
+                    _ => None,
+                }
+            })
+            .collect();
+        if prefix.len() != index_columns {
+            found.sort_unstable_by_key(|(key, _)| *key);
+        }
+        found
+    }
+}
+
+const INDEX_ENTRY_OVERHEAD_BYTES: usize = 48;
+
+fn index_entry(columns: &[u32], row: &Row, key: &[u8]) -> Box<[u8]> {
+    let mut entry = Vec::with_capacity(key.len() + 32);
+    for &column in columns {
+        semantics::ordered_key(std::slice::from_ref(&row[column as usize]), &mut entry);
+    }
+    entry.extend_from_slice(key);
+    entry.into_boxed_slice()
+}

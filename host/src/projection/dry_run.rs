@@ -1,0 +1,71 @@
+//! A projector over some events in memory, with no database: for checks.
+
+use std::sync::Arc;
+
+use lamphouse_contract::{Key, Row, Value};
+
+use super::rows::Rows;
+use crate::core::EventBatch;
+use crate::plugin::{Call, Plugin};
+use crate::tables::{StoreError, TableReader};
+
+/// The rows of each table, in key order, that a plugin makes of these events in calls of `batch_events`; the error
+/// says at which position it failed.
+pub fn dry_run(
+    plugin: &Arc<Plugin>,
+    events: &Arc<EventBatch>,
+    batch_events: usize,
+) -> Result<Vec<Vec<Arc<Row>>>, String> {
+    let descriptor = plugin.descriptor();
+    let mut rows = Rows::new(descriptor, Box::new(Nothing), true);
+    let mut from = 0;
+    while from < events.len() {
+        let until = (from + batch_events.max(1)).min(events.len());
+        let call = Call {
+            batch: events.clone(),
+            range: from..until,
+            deadline_factor: 1,
+        };
+        let (after, _, result) = plugin.project(&call, rows);
+        rows = after;
+        if let Err(error) = result {
+            let index = from + error.index.map_or(0, |index| index as usize);
+            let position = events.position(index.min(until - 1));
+            return Err(format!(
+                "the events from position {position} failed: {}",
+                error.message
+            ));
+        }
+        rows.keep_batch();
+        from = until;
+    }
+    let mut tables: Vec<Vec<Arc<Row>>> = descriptor.tables.iter().map(|_| Vec::new()).collect();
+    for flush in rows.take_flush() {
+        tables[flush.table] = flush.upserts;
+    }
+    Ok(tables)
+}
+
+/// A database with nothing in it.
+struct Nothing;
+
+impl TableReader for Nothing {
+    fn get_many(&mut self, _table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, StoreError> {
+        Ok(keys.iter().map(|_| None).collect())
+    }
+
+    fn find(
+        &mut self,
+        _table: usize,
+        _index: usize,
+        _prefix: &[Value],
+        _after: Option<&Key>,
+        _limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn scan(&mut self, _table: usize, _after: Option<&Key>, _limit: usize) -> Result<Vec<Row>, StoreError> {
+        Ok(Vec::new())
+    }
+}

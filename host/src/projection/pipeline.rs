@@ -1,0 +1,489 @@
+//! The projecting thread: calls the plugin, keeps the rows, decides when to flush.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, never, select, tick};
+
+use super::backoff::Backoff;
+use super::reading::Read;
+use super::report::{guest_lines_dropped, guest_said};
+use super::rows::Rows;
+use super::runner::{Control, RunnerEvent, RunnerSpec, Surroundings, SwitchRequest, bug};
+use super::status::{Retry, RunnerStatus, Stop, StopReason};
+use super::writing::{Write, Written};
+use crate::core::{Class, EventBatch, LogId, Position};
+use crate::plugin::{Call, CallError, CallReport};
+use crate::tables::{Checkpoint, Flush};
+
+/// Longest that applied events wait for a flush while the head is out of reach. Higher would flush less often in a
+/// rebuild; lower would show progress sooner.
+const FLUSH_WAIT: Duration = Duration::from_secs(2);
+/// Fewest events of a flush when rebuilds must keep their transactions short.
+const FLUSH_EVENTS_MIN: u64 = 500;
+/// A deadline that was missed is tried once more with this many times the time.
+const SECOND_DEADLINE_FACTOR: u64 = 10;
+
+/// What was applied in memory and is not flushed.
+struct Pending {
+    to: Checkpoint,
+    events: u64,
+    since: Instant,
+    at_head: bool,
+}
+
+pub(crate) struct Pipeline<'a> {
+    surroundings: &'a Surroundings,
+    spec: &'a RunnerSpec,
+    status: Arc<RunnerStatus>,
+    stop: Arc<AtomicBool>,
+    log: LogId,
+    /// None only while a call has them.
+    rows: Option<Rows>,
+    controls: Receiver<Control>,
+    batches: Receiver<Read>,
+    to_write: Sender<Write>,
+    written: Receiver<Written>,
+    committed: Checkpoint,
+    pending: Option<Pending>,
+    /// Where the flush under way leads, and whether the head was reached with it.
+    in_flight: Option<(Checkpoint, u64, bool, Option<SwitchRequest>)>,
+    held: bool,
+    hold_replies: Vec<Sender<Position>>,
+    switch: Option<SwitchRequest>,
+    live: bool,
+    /// Events of one flush while behind the head; shrinks when live projections must not wait.
+    flush_events: u64,
+    announced: bool,
+    /// Set when something must end the run after what is applied has been flushed.
+    ending: Option<StopReason>,
+}
+
+impl<'a> Pipeline<'a> {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one caller, which has just made them all"
+    )]
+    pub(crate) fn new(
+        surroundings: &'a Surroundings,
+        spec: &'a RunnerSpec,
+        status: Arc<RunnerStatus>,
+        stop: Arc<AtomicBool>,
+        committed: Checkpoint,
+        rows: Rows,
+        controls: Receiver<Control>,
+        batches: Receiver<Read>,
+        to_write: Sender<Write>,
+        written: Receiver<Written>,
+    ) -> Self {
+        Self {
+            surroundings,
+            spec,
+            status,
+            stop,
+            log: surroundings.log.id(),
+            rows: Some(rows),
+            controls,
+            batches,
+            to_write,
+            written,
+            committed,
+            pending: None,
+            in_flight: None,
+            held: false,
+            hold_replies: Vec::new(),
+            switch: None,
+            live: spec.live,
+            flush_events: surroundings.limits.flush_events_max.max(1),
+            announced: false,
+            ending: None,
+        }
+    }
+
+    pub(crate) fn run(mut self) -> StopReason {
+        let nothing = never();
+        let ticks = tick(Duration::from_millis(100));
+        loop {
+            if self.stop.load(Ordering::Acquire) && self.ending.is_none() {
+                self.ending = Some(StopReason::Told);
+            }
+            if self.in_flight.is_none() {
+                if let Err(reason) = self.flush_if_due() {
+                    return reason;
+                }
+                self.answer_holds();
+            }
+            if self.in_flight.is_none()
+                && (self.pending.is_none() || self.held)
+                && let Some(reason) = self.ending.take()
+            {
+                return reason;
+            }
+            let batches = if self.takes_batches() {
+                self.batches.clone()
+            } else {
+                nothing.clone()
+            };
+            select! {
+                recv(self.controls) -> control => match control {
+                    Ok(control) => self.control(control),
+                    Err(_) => self.stop.store(true, Ordering::Release),
+                },
+                recv(self.written) -> written => match written {
+                    Ok(written) => {
+                        if let Some(reason) = self.acknowledge(written) {
+                            return reason;
+                        }
+                    }
+                    Err(_) => return StopReason::Restart("the writer thread ended".to_owned()),
+                },
+                recv(batches) -> read => match read {
+                    Ok(Read::Batch(batch, at_head)) => self.take(&batch, at_head),
+                    Ok(Read::Diverged(why)) => self.ending = Some(StopReason::Diverged(why)),
+                    Ok(Read::Broken(why)) => self.ending = Some(StopReason::Fault(bug(why))),
+                    Err(_) => return StopReason::Restart("the reader thread ended".to_owned()),
+                },
+                recv(ticks) -> _ => {}
+            }
+        }
+    }
+
+    fn rows(&mut self) -> &mut Rows {
+        self.rows
+            .as_mut()
+            .expect("invariant: the rows are away only within a call")
+    }
+
+    fn cache_bytes_max(&self) -> usize {
+        usize::try_from(self.surroundings.limits.cache_bytes_max).unwrap_or(usize::MAX)
+    }
+
+    /// While a flush is under way, work goes on until the next one is as large or memory is full.
+    fn takes_batches(&mut self) -> bool {
+        if self.ending.is_some() {
+            return false;
+        }
+        let full = self
+            .pending
+            .as_ref()
+            .is_some_and(|pending| pending.events >= self.flush_events);
+        let waits = self.in_flight.is_some() || self.held;
+        !(waits && (full || self.rows().bytes() > self.cache_bytes_max()))
+    }
+
+    fn control(&mut self, control: Control) {
+        match control {
+            Control::Hold(reply) => {
+                self.held = true;
+                self.hold_replies.push(reply);
+            }
+            Control::Release => self.held = false,
+            Control::Switch(request) => self.switch = Some(request),
+            Control::Wake => {}
+        }
+    }
+
+    fn answer_holds(&mut self) {
+        for reply in self.hold_replies.drain(..) {
+            // Who asked may have given up.
+            let _ = reply.send(self.committed.position);
+        }
+    }
+
+    /// Sends a flush to the writer if there is a reason to; the writer is idle.
+    fn flush_if_due(&mut self) -> Result<(), StopReason> {
+        if self.held && self.switch.is_none() {
+            return Ok(());
+        }
+        let reached = self
+            .pending
+            .as_ref()
+            .map_or(self.committed.position, |pending| pending.to.position);
+        let switch_is_due = self
+            .switch
+            .as_ref()
+            .is_some_and(|switch| reached >= switch.at_least);
+        let cache_is_full = self.rows().bytes() > self.cache_bytes_max();
+        let due = match &self.pending {
+            Some(pending) => {
+                self.ending.is_some()
+                    || pending.at_head
+                    || pending.events >= self.flush_events
+                    || pending.since.elapsed() > FLUSH_WAIT
+                    || cache_is_full
+            }
+            None => false,
+        };
+        if !due && !switch_is_due {
+            return Ok(());
+        }
+        let (to, events, at_head) = match self.pending.take() {
+            Some(pending) => (pending.to, pending.events, pending.at_head),
+            None => (self.committed, 0, true),
+        };
+        let tables = self.rows().take_flush();
+        let flush = Flush {
+            from: self.committed,
+            to,
+            tables,
+        };
+        debug_assert!(
+            flush.from.position <= flush.to.position,
+            "the checkpoint moves only forward"
+        );
+        let request = if switch_is_due { self.switch.take() } else { None };
+        let write = Write {
+            flush,
+            live: self.live,
+            switch: request.as_ref().map(|request| request.switch.clone()),
+        };
+        self.in_flight = Some((to, events, at_head, request));
+        self.to_write
+            .send(write)
+            .map_err(|_| StopReason::Restart("the writer thread ended".to_owned()))
+    }
+
+    fn acknowledge(&mut self, written: Written) -> Option<StopReason> {
+        let (to, events, at_head, request) = self.in_flight.take()?;
+        if let (Some(request), Some(switched)) = (request, written.switched) {
+            self.live |= switched.is_ok();
+            // Who asked may have given up; the store knows the outcome.
+            let _ = request.reply.send(switched);
+        }
+        if let Err(error) = written.result {
+            return Some(match error.class() {
+                _ if self.stop.load(Ordering::Acquire) => StopReason::Told,
+                Class::Retryable => StopReason::Restart(error.to_string()),
+                _ => StopReason::Fault(bug(format!("the read tables cannot be written: {error}"))),
+            });
+        }
+        self.committed = to;
+        self.rows().committed();
+        let bytes_max = self.cache_bytes_max();
+        self.rows().evict(bytes_max);
+        let (bytes, whole) = (self.rows().bytes(), self.rows().are_whole());
+        self.status.set_cache(bytes, whole);
+        self.adapt(events, written.time);
+        if at_head && !self.announced {
+            self.announced = true;
+            let _ = self
+                .surroundings
+                .events
+                .send(RunnerEvent::CaughtUp(self.spec.generation.id));
+        }
+        None
+    }
+
+    /// Keeps a rebuild's transactions short while live projections want their turn.
+    fn adapt(&mut self, events: u64, time: Duration) {
+        let limits = &self.surroundings.limits;
+        let most = limits.flush_events_max.max(1);
+        if self.live || self.surroundings.live.load(Ordering::Relaxed) == 0 || events == 0 {
+            self.flush_events = most;
+            return;
+        }
+        let target_ms = limits.rebuild_transaction_ms_max.max(1) as f64;
+        let factor = (target_ms / (time.as_secs_f64() * 1000.0).max(0.1)).clamp(0.25, 2.0);
+        let wanted = (events.max(FLUSH_EVENTS_MIN) as f64 * factor) as u64;
+        self.flush_events = wanted.clamp(FLUSH_EVENTS_MIN.min(most), most);
+    }
+
+    /// Applies a batch in memory.
+    fn take(&mut self, batch: &Arc<EventBatch>, at_head: bool) {
+        let began = Instant::now();
+        if !batch.is_empty()
+            && let Err((stop, done)) = self.apply(batch, 0..batch.len())
+        {
+            // What came before the event is right and is kept; the event itself is not skipped.
+            if done > 0 {
+                self.reach(
+                    Checkpoint {
+                        position: batch.position(done - 1),
+                        event_id: Some(batch.id(done - 1)),
+                        log: Some(self.log),
+                    },
+                    done as u64,
+                    false,
+                );
+            }
+            self.ending = Some(stop);
+            return;
+        }
+        let to = Checkpoint {
+            position: batch.through,
+            event_id: batch.through_id,
+            log: Some(self.log),
+        };
+        if to.position > self.committed.position || self.pending.is_some() {
+            self.reach(to, batch.len() as u64, at_head);
+        } else if at_head && !self.announced {
+            self.announced = true;
+            let _ = self
+                .surroundings
+                .events
+                .send(RunnerEvent::CaughtUp(self.spec.generation.id));
+        }
+        if self.rows().bytes() > self.cache_bytes_max() {
+            let bytes_max = self.cache_bytes_max();
+            self.rows().evict(bytes_max);
+        }
+        self.throttle(began.elapsed());
+    }
+
+    fn reach(&mut self, to: Checkpoint, events: u64, at_head: bool) {
+        let pending = self.pending.get_or_insert_with(|| Pending {
+            to,
+            events: 0,
+            since: Instant::now(),
+            at_head,
+        });
+        pending.to = to;
+        pending.events += events;
+        pending.at_head = at_head;
+    }
+
+    /// Leaves the machine to others for a share of the time, while rebuilding.
+    fn throttle(&self, worked: Duration) {
+        let share = self.surroundings.limits.rebuild_share_percent.clamp(1, 100);
+        if !self.live && share < 100 {
+            std::thread::sleep(
+                worked
+                    .mul_f64((100 - share) as f64 / share as f64)
+                    .min(Duration::from_secs(1)),
+            );
+        }
+    }
+
+    /// Applies some events; a batch that fails is halved down to the event that fails. On a stop, gives how many
+    /// events of the batch are applied.
+    fn apply(&mut self, batch: &Arc<EventBatch>, range: Range<usize>) -> Result<(), (StopReason, usize)> {
+        let (error, report) = match self.call(batch, range.clone()) {
+            Ok(()) => return Ok(()),
+            Err(Failed::Told) => return Err((StopReason::Told, range.start)),
+            Err(Failed::Call(error, report)) => (error, report),
+        };
+        if error.class == Class::Fault && range.len() > 1 {
+            let middle = range.start + range.len() / 2;
+            self.apply(batch, range.start..middle)?;
+            return self.apply(batch, middle..range.end);
+        }
+        Err((
+            StopReason::Fault(self.stop_at(batch, &range, error, report)),
+            range.start,
+        ))
+    }
+
+    /// The report of a call that cannot be got past.
+    fn stop_at(
+        &self,
+        batch: &EventBatch,
+        range: &Range<usize>,
+        error: CallError,
+        report: CallReport,
+    ) -> Stop {
+        let generation = &self.spec.generation;
+        let index = range.start + error.index.map_or(0, |index| index as usize).min(range.len() - 1);
+        let (position, id) = (batch.position(index), batch.id(index));
+        let place = if range.len() == 1 {
+            format!("at position {position} (event {id})")
+        } else {
+            format!(
+                "in positions {} to {}",
+                batch.position(range.start),
+                batch.position(range.end - 1)
+            )
+        };
+        let message = format!(
+            "plugin {} {} ({}) failed {place}: {}",
+            generation.projection,
+            generation.version,
+            generation.digest.short(),
+            error.message,
+        );
+        let attempts = if error.class == Class::TimeLimit { 2 } else { 1 };
+        Stop {
+            class: error.class,
+            message,
+            position: Some(position),
+            event_id: Some(id),
+            trace: error.trace,
+            log: report.log,
+            attempts,
+        }
+    }
+
+    /// One call, tried again while the database is away, and once more with a longer deadline.
+    fn call(&mut self, batch: &Arc<EventBatch>, range: Range<usize>) -> Result<(), Failed> {
+        let mut backoff = Backoff::default();
+        let mut deadline_factor = 1;
+        loop {
+            let call = Call {
+                batch: batch.clone(),
+                range: range.clone(),
+                deadline_factor,
+            };
+            let rows = self
+                .rows
+                .take()
+                .expect("invariant: the rows are away only within a call");
+            self.status.set_call(Some(Instant::now()));
+            let (mut rows, report, result) = self.spec.plugin.project(&call, rows);
+            self.status.set_call(None);
+            self.note(batch, &range, &report);
+            let error = match result {
+                Ok(()) => {
+                    rows.keep_batch();
+                    self.rows = Some(rows);
+                    if backoff.tries() > 0 {
+                        self.status.set_retrying(None);
+                    }
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            rows.undo_batch();
+            self.rows = Some(rows);
+            if self.stop.load(Ordering::Acquire) {
+                return Err(Failed::Told);
+            }
+            match error.class {
+                Class::Retryable => {
+                    let wait = backoff.next();
+                    self.status.set_retrying(Some(Retry {
+                        message: format!("the read tables cannot be read: {}", error.message),
+                        attempts: backoff.tries(),
+                        next: Instant::now() + wait,
+                    }));
+                    let until = Instant::now() + wait;
+                    while Instant::now() < until && !self.stop.load(Ordering::Acquire) {
+                        std::thread::sleep(Duration::from_millis(10).min(wait));
+                    }
+                }
+                Class::TimeLimit if deadline_factor == 1 => deadline_factor = SECOND_DEADLINE_FACTOR,
+                _ => return Err(Failed::Call(error, report)),
+            }
+        }
+    }
+
+    /// Passes the guest's log lines on.
+    fn note(&self, batch: &EventBatch, range: &Range<usize>, report: &CallReport) {
+        if report.log.is_empty() {
+            return;
+        }
+        self.status.add_log(&report.log);
+        let (first, last) = (batch.position(range.start), batch.position(range.end - 1));
+        for line in &report.log {
+            guest_said(&self.spec.generation, first, last, line);
+        }
+        if report.log_dropped > 0 {
+            guest_lines_dropped(&self.spec.generation, report.log_dropped);
+        }
+    }
+}
+
+enum Failed {
+    Told,
+    Call(CallError, CallReport),
+}

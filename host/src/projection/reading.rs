@@ -1,0 +1,193 @@
+//! The reader thread: takes the head, reads up to it, hands batches on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use super::backoff::Backoff;
+use super::status::{Retry, RunnerStatus};
+use crate::core::limits::PipelineLimits;
+use crate::core::{Class, EventBatch, EventFilter, Position};
+use crate::log::{EventLog, Head, LogError, LogReader};
+use crate::tables::Checkpoint;
+
+/// How long the reader sleeps when nobody wakes it; a lost wake-up costs no more than this.
+const POLL: Duration = Duration::from_millis(500);
+
+/// A message from the reader to the projecting thread.
+pub(crate) enum Read {
+    /// Events, and whether the head was reached with them.
+    Batch(Arc<EventBatch>, bool),
+    /// The log is not the one that was followed; says why.
+    Diverged(String),
+    /// The log cannot be read for a reason that is ours.
+    Broken(String),
+}
+
+/// What the reader needs.
+pub(crate) struct Reading {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) filter: EventFilter,
+    pub(crate) from: Checkpoint,
+    pub(crate) limits: PipelineLimits,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) status: Arc<RunnerStatus>,
+    pub(crate) to: Sender<Read>,
+}
+
+impl Reading {
+    /// Reads until told to stop, or until nobody listens.
+    pub(crate) fn run(self) {
+        let mut backoff = Backoff::default();
+        let mut checkpoint = self.from;
+        let mut announced = false;
+        // Whether the event at the checkpoint was looked up since the connection was made.
+        let mut verified = false;
+        let mut reader: Option<Box<dyn LogReader>> = None;
+        while !self.stopped() {
+            let seen = self.log.signal().seen();
+            match self.step(&mut checkpoint, &mut reader, &mut verified, &mut announced) {
+                Ok(Step::More) => {}
+                Ok(Step::AtHead) => {
+                    self.log.signal().wait(seen, POLL);
+                }
+                Ok(Step::Over) => return,
+                Err(error) if error.class() == Class::Retryable => {
+                    reader = None;
+                    verified = false;
+                    let wait = backoff.next();
+                    self.status.set_retrying(Some(Retry {
+                        message: format!("the event log cannot be read: {error}"),
+                        attempts: backoff.tries(),
+                        next: Instant::now() + wait,
+                    }));
+                    self.sleep(wait);
+                    continue;
+                }
+                Err(error) => {
+                    let _ = self
+                        .to
+                        .send(Read::Broken(format!("the event log cannot be read: {error}")));
+                    return;
+                }
+            }
+            if backoff.tries() > 0 {
+                backoff = Backoff::default();
+                self.status.set_retrying(None);
+            }
+        }
+    }
+
+    fn step(
+        &self,
+        checkpoint: &mut Checkpoint,
+        reader: &mut Option<Box<dyn LogReader>>,
+        verified: &mut bool,
+        announced: &mut bool,
+    ) -> Result<Step, LogError> {
+        let head = self.log.head()?;
+        self.status.set_head(head.position, head.recorded_at);
+        if !*verified {
+            if let Some(why) = diverged(&*self.log, checkpoint, head)? {
+                let _ = self.to.send(Read::Diverged(why));
+                return Ok(Step::Over);
+            }
+            *verified = true;
+        }
+        if head.position < checkpoint.position {
+            // The log went back while we were connected; the look-up says how.
+            *verified = false;
+            return Ok(Step::More);
+        }
+        if head.position == checkpoint.position && *announced {
+            return Ok(Step::AtHead);
+        }
+        let mut batch = EventBatch::default();
+        if head.position > checkpoint.position {
+            let reader = match reader {
+                Some(reader) => reader,
+                None => reader.insert(self.log.reader(self.filter.clone())?),
+            };
+            let events_max = usize::try_from(self.limits.batch_events_max).unwrap_or(usize::MAX);
+            let bytes_max = usize::try_from(self.limits.batch_bytes_max).unwrap_or(usize::MAX);
+            reader.read(checkpoint.position, head, events_max, bytes_max, &mut batch)?;
+            if batch.through <= checkpoint.position {
+                return Err(LogError::Internal(format!(
+                    "a read after position {} up to {} came no further",
+                    checkpoint.position, head.position
+                )));
+            }
+        } else {
+            batch.through = checkpoint.position;
+            batch.through_id = checkpoint.event_id;
+        }
+        checkpoint.position = batch.through;
+        checkpoint.event_id = batch.through_id;
+        let at_head = batch.through == head.position;
+        *announced = at_head;
+        match self.to.send(Read::Batch(Arc::new(batch), at_head)) {
+            Ok(()) => Ok(Step::More),
+            Err(_) => Ok(Step::Over),
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn sleep(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while !self.stopped() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10).min(time));
+        }
+    }
+}
+
+enum Step {
+    More,
+    AtHead,
+    Over,
+}
+
+/// Says why this log is not the one that the checkpoint was made from, if it is not.
+pub(crate) fn diverged(
+    log: &dyn EventLog,
+    checkpoint: &Checkpoint,
+    head: Head,
+) -> Result<Option<String>, LogError> {
+    if checkpoint.position == Position::START {
+        return Ok(None);
+    }
+    let advice = "the tables are left as they are; put the right log back, or build them anew from this log with \
+                  `lamphouse rebuild`";
+    if let Some(followed) = checkpoint.log
+        && followed != log.id()
+    {
+        return Ok(Some(format!(
+            "the tables follow log {followed}, but this log is {}: {advice}",
+            log.id()
+        )));
+    }
+    if head.position < checkpoint.position {
+        return Ok(Some(format!(
+            "the log ends at position {}, but the tables are at position {}: the log was restored or cut; {advice}",
+            head.position, checkpoint.position
+        )));
+    }
+    let there = log.event(checkpoint.position)?.map(|event| event.id);
+    if checkpoint.event_id.is_some() && there != checkpoint.event_id {
+        let (Some(expected), there) = (
+            checkpoint.event_id,
+            there.map_or("no event".to_owned(), |id| id.to_string()),
+        ) else {
+            return Ok(None);
+        };
+        return Ok(Some(format!(
+            "the event at position {} is {there}, but the tables followed {expected}: the log was replaced; {advice}",
+            checkpoint.position
+        )));
+    }
+    Ok(None)
+}

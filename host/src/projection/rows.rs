@@ -1,0 +1,332 @@
+//! All the rows that one generation's plugin may touch: the caches of its tables, and the database behind them.
+
+use std::sync::Arc;
+
+use lamphouse_contract::semantics::{self, Violation};
+use lamphouse_contract::{Change, Descriptor, Key, Row, TableSchema, Value};
+
+use super::cache::{Content, TableCache};
+use crate::core::Class;
+use crate::plugin::{GuestTables, TablesError};
+use crate::tables::{StoreError, TableFlush, TableReader};
+
+/// Rows asked of the database at once when `find` merges what is stored with what is in memory.
+const FIND_PAGE_ROWS: usize = 1_000;
+
+/// The rows of one generation.
+pub(crate) struct Rows {
+    descriptor: Arc<Descriptor>,
+    caches: Vec<TableCache>,
+    reader: Box<dyn TableReader>,
+    /// Flushes taken so far; the next one has this number plus one.
+    taken: u64,
+    committed: u64,
+}
+
+impl Rows {
+    /// The rows of a generation; `empty` says that nothing was ever written to its tables.
+    pub(crate) fn new(descriptor: &Arc<Descriptor>, reader: Box<dyn TableReader>, empty: bool) -> Self {
+        let caches = descriptor
+            .tables
+            .iter()
+            .enumerate()
+            .map(|(number, schema)| TableCache::new(number, schema, empty))
+            .collect();
+        Self {
+            descriptor: descriptor.clone(),
+            caches,
+            reader,
+            taken: 0,
+            committed: 0,
+        }
+    }
+
+    /// Bytes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.caches.iter().map(TableCache::bytes).sum()
+    }
+
+    /// Whether every table is whole in memory.
+    pub(crate) fn are_whole(&self) -> bool {
+        self.caches.iter().all(TableCache::is_whole)
+    }
+
+    /// Keeps the changes of the last call.
+    pub(crate) fn keep_batch(&mut self) {
+        self.caches.iter_mut().for_each(TableCache::keep_batch);
+    }
+
+    /// Undoes the changes of the last call.
+    pub(crate) fn undo_batch(&mut self) {
+        for (cache, schema) in self.caches.iter_mut().zip(&self.descriptor.tables) {
+            cache.undo_batch(schema);
+        }
+    }
+
+    /// Takes what changed since the last flush.
+    pub(crate) fn take_flush(&mut self) -> Vec<TableFlush> {
+        self.taken += 1;
+        let taken = self.taken;
+        self.caches
+            .iter_mut()
+            .map(|cache| cache.take_flush(taken))
+            .filter(|flush| !flush.upserts.is_empty() || !flush.removes.is_empty())
+            .collect()
+    }
+
+    /// Every flush taken so far is in the database.
+    pub(crate) fn committed(&mut self) {
+        self.committed = self.taken;
+    }
+
+    /// Evicts until the budget is met or only uncommitted rows are left. The budget is shared by need: the largest
+    /// table gives first.
+    pub(crate) fn evict(&mut self, bytes_max: usize) {
+        let mut order: Vec<usize> = (0..self.caches.len()).collect();
+        order.sort_by_key(|&number| std::cmp::Reverse(self.caches[number].bytes()));
+        for number in order {
+            let bytes = self.bytes();
+            if bytes <= bytes_max {
+                return;
+            }
+            let own = self.caches[number].bytes();
+            let target = own.saturating_sub(bytes - bytes_max);
+            self.caches[number].evict(&self.descriptor.tables[number], target, self.committed);
+        }
+    }
+
+    fn schema(&self, table: u32) -> Result<&TableSchema, TablesError> {
+        self.descriptor.tables.get(table as usize).ok_or_else(|| {
+            TablesError::Violation(format!(
+                "table number {table} is not declared: the projector declares {} ({})",
+                self.descriptor.tables.len(),
+                self.descriptor
+                    .tables
+                    .iter()
+                    .map(|table| table.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ))
+        })
+    }
+
+    /// Reads keys of one table that are not in memory, together.
+    fn load(&mut self, table: usize, keys: Vec<(Box<[u8]>, Key)>) -> Result<(), TablesError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let (ordered, keys): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
+        let rows = self.reader.get_many(table, &keys).map_err(of_store)?;
+        if rows.len() != keys.len() {
+            return Err(TablesError::Bug(format!(
+                "asked for {} rows, got {}",
+                keys.len(),
+                rows.len()
+            )));
+        }
+        let schema = &self.descriptor.tables[table];
+        for (key, row) in ordered.into_iter().zip(rows) {
+            self.caches[table].learn(schema, key, row);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, change: Change, scratch: &mut Vec<u8>) -> Result<(), TablesError> {
+        scratch.clear();
+        let descriptor = self.descriptor.clone();
+        match change {
+            Change::Put { table, row } => {
+                let schema = &descriptor.tables[table as usize];
+                let row = semantics::conform_row(schema, row).map_err(violation)?;
+                semantics::ordered_key(&semantics::key_of(schema, &row), scratch);
+                self.caches[table as usize].set(schema, scratch, Content::Present(Arc::new(row)));
+            }
+            Change::Patch { table, key, cells } => {
+                let schema = &descriptor.tables[table as usize];
+                let key = semantics::conform_key(schema, key).map_err(violation)?;
+                semantics::ordered_key(&key, scratch);
+                let patched = self.caches[table as usize]
+                    .modify(schema, scratch, |row| semantics::patch(schema, row, cells));
+                match patched {
+                    Some(patched) => patched.map_err(violation)?,
+                    None => {
+                        return Err(TablesError::Violation(format!(
+                            "patch of a row of '{}' that is not there, key {key:?}: put or upsert it first",
+                            schema.name
+                        )));
+                    }
+                }
+            }
+            Change::Upsert { table, key, cells } => {
+                let schema = &descriptor.tables[table as usize];
+                let key = semantics::conform_key(schema, key).map_err(violation)?;
+                semantics::ordered_key(&key, scratch);
+                let cache = &mut self.caches[table as usize];
+                if let Some(Some(_)) = cache.get(scratch) {
+                    if let Some(patched) =
+                        cache.modify(schema, scratch, |row| semantics::patch(schema, row, cells))
+                    {
+                        patched.map_err(violation)?;
+                    }
+                } else {
+                    let row = semantics::upsert(schema, None, &key, cells).map_err(violation)?;
+                    cache.set(schema, scratch, Content::Present(Arc::new(row)));
+                }
+            }
+            Change::Remove { table, key } => {
+                let schema = &descriptor.tables[table as usize];
+                let key = semantics::conform_key(schema, key).map_err(violation)?;
+                semantics::ordered_key(&key, scratch);
+                self.caches[table as usize].set(schema, scratch, Content::Removed(key));
+            }
+        }
+        Ok(())
+    }
+
+    /// Keys of the changes that are not in memory and whose rows matter, by table.
+    fn missing(&self, changes: &[Change]) -> Result<Vec<Vec<(Box<[u8]>, Key)>>, TablesError> {
+        let mut missing: Vec<Vec<(Box<[u8]>, Key)>> = self.caches.iter().map(|_| Vec::new()).collect();
+        let mut ordered = Vec::new();
+        for change in changes {
+            let (table, key) = match change {
+                Change::Put { table, .. } | Change::Remove { table, .. } => (table, None),
+                Change::Patch { table, key, .. } | Change::Upsert { table, key, .. } => (table, Some(key)),
+            };
+            let schema = self.schema(*table)?;
+            let Some(key) = key else { continue };
+            if self.caches[*table as usize].is_whole() {
+                continue;
+            }
+            let key = semantics::conform_key(schema, key.clone()).map_err(violation)?;
+            ordered.clear();
+            semantics::ordered_key(&key, &mut ordered);
+            if !self.caches[*table as usize].knows(&ordered) {
+                missing[*table as usize].push((ordered.as_slice().into(), key));
+            }
+        }
+        for keys in &mut missing {
+            keys.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+            keys.dedup_by(|a, b| a.0 == b.0);
+        }
+        Ok(missing)
+    }
+}
+
+impl GuestTables for Rows {
+    fn get_many(&mut self, table: u32, keys: Vec<Key>) -> Result<Vec<Option<Arc<Row>>>, TablesError> {
+        let schema = self.schema(table)?;
+        let mut wanted = Vec::with_capacity(keys.len());
+        let mut missing = Vec::new();
+        for key in keys {
+            let key = semantics::conform_key(schema, key).map_err(violation)?;
+            let mut ordered = Vec::with_capacity(32);
+            semantics::ordered_key(&key, &mut ordered);
+            let ordered = ordered.into_boxed_slice();
+            if !self.caches[table as usize].knows(&ordered) {
+                missing.push((ordered.clone(), key));
+            }
+            wanted.push(ordered);
+        }
+        missing.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        missing.dedup_by(|a, b| a.0 == b.0);
+        self.load(table as usize, missing)?;
+        let cache = &mut self.caches[table as usize];
+        Ok(wanted.iter().map(|key| cache.get(key).flatten()).collect())
+    }
+
+    fn find(
+        &mut self,
+        table: u32,
+        index: u32,
+        prefix: Vec<Value>,
+        after: Option<Key>,
+        limit: u32,
+    ) -> Result<Vec<Arc<Row>>, TablesError> {
+        let schema = &self.schema(table)?.clone();
+        let columns = schema.indexes.get(index as usize).map(Vec::len).ok_or_else(|| {
+            TablesError::Violation(format!(
+                "index number {index} of '{}' is not declared: it has {}",
+                schema.name,
+                schema.indexes.len()
+            ))
+        })?;
+        let prefix = semantics::conform_prefix(schema, index, prefix).map_err(violation)?;
+        let after = match after {
+            Some(key) => Some(semantics::conform_key(schema, key).map_err(violation)?),
+            None => None,
+        };
+        let ordered = |key: &Key| {
+            let mut bytes = Vec::new();
+            semantics::ordered_key(key, &mut bytes);
+            bytes
+        };
+        let after_bytes = after.as_ref().map(&ordered);
+        let limit = limit as usize;
+        let cache = &self.caches[table as usize];
+        let mut here: Vec<(Box<[u8]>, Arc<Row>)> = cache
+            .find(index as usize, columns, &prefix, after_bytes.as_deref())
+            .into_iter()
+            .take(limit)
+            .map(|(key, row)| (key.into(), row.clone()))
+            .collect();
+        if cache.is_whole() {
+            return Ok(here.into_iter().map(|(_, row)| row).collect());
+        }
+        // What is in memory wins over what is stored; a stored row that memory knows is left out. Pages go on until
+        // there are `limit` rows or the database has no more.
+        let mut stored: Vec<(Box<[u8]>, Arc<Row>)> = Vec::new();
+        let mut from = after;
+        let mut stored_to_the_end = false;
+        while !stored_to_the_end && stored.len() < limit {
+            let page_rows = limit.clamp(1, FIND_PAGE_ROWS);
+            let page = self
+                .reader
+                .find(table as usize, index as usize, &prefix, from.as_ref(), page_rows)
+                .map_err(of_store)?;
+            stored_to_the_end = page.len() < page_rows;
+            if let Some(last) = page.last() {
+                from = Some(semantics::key_of(schema, last));
+            }
+            for row in page {
+                let key = ordered(&semantics::key_of(schema, &row));
+                if !self.caches[table as usize].knows(&key) {
+                    stored.push((key.into(), Arc::new(row)));
+                }
+            }
+        }
+        if !stored_to_the_end && let Some((last, _)) = stored.last() {
+            // Rows beyond the last stored page may be missing between these.
+            let last = last.clone();
+            here.retain(|(key, _)| *key <= last);
+        }
+        here.extend(stored);
+        here.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        here.truncate(limit);
+        Ok(here.into_iter().map(|(_, row)| row).collect())
+    }
+
+    fn change(&mut self, change: Change) -> Result<(), TablesError> {
+        self.change_all(vec![change])
+    }
+
+    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), TablesError> {
+        for (table, keys) in self.missing(&changes)?.into_iter().enumerate() {
+            self.load(table, keys)?;
+        }
+        let mut scratch = Vec::with_capacity(64);
+        changes
+            .into_iter()
+            .try_for_each(|change| self.apply(change, &mut scratch))
+    }
+}
+
+fn violation(Violation(text): Violation) -> TablesError {
+    TablesError::Violation(text)
+}
+
+fn of_store(error: StoreError) -> TablesError {
+    match error.class() {
+        Class::Retryable => TablesError::Unavailable(error.to_string()),
+        Class::Fault | Class::TimeLimit | Class::Bug => TablesError::Bug(error.to_string()),
+    }
+}

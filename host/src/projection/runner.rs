@@ -1,0 +1,275 @@
+//! A runner: the three threads that move one generation, and the handle to them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use super::pipeline::Pipeline;
+use super::reading::Reading;
+use super::rows::Rows;
+use super::status::{RunnerStatus, Stop, StopReason};
+use super::writing::Writing;
+use crate::core::limits::PipelineLimits;
+use crate::core::{Class, EventFilter, GenerationId, Position};
+use crate::log::EventLog;
+use crate::plugin::Plugin;
+use crate::tables::{GenerationRecord, StoreError, Switch, TableStore};
+
+/// What every runner of a host shares.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The event log.
+    pub log: Arc<dyn EventLog>,
+    /// The read tables.
+    pub store: Arc<dyn TableStore>,
+    /// Sizes and budgets.
+    pub limits: PipelineLimits,
+    /// Live generations of this host; while there is one, a rebuild keeps its transactions short.
+    pub live: Arc<AtomicUsize>,
+    /// Where runners report.
+    pub events: Sender<RunnerEvent>,
+}
+
+/// What to run.
+pub struct RunnerSpec {
+    /// The generation as it is stored; its checkpoint is where the runner begins.
+    pub generation: GenerationRecord,
+    /// The code that builds it.
+    pub plugin: Arc<Plugin>,
+    /// Whether it is public, so that its flushes go first.
+    pub live: bool,
+}
+
+/// What a runner tells its host.
+#[derive(Debug)]
+pub enum RunnerEvent {
+    /// Its tables are level with the head for the first time.
+    CaughtUp(GenerationId),
+    /// Its threads have ended.
+    Ended(GenerationId, StopReason),
+}
+
+/// A cutover to be done by this runner.
+pub struct SwitchRequest {
+    /// What to do.
+    pub switch: Switch,
+    /// Not before the checkpoint is here.
+    pub at_least: Position,
+    /// Gets the outcome.
+    pub reply: Sender<Result<(), StoreError>>,
+}
+
+/// How long a hold is waited for; a runner in a long plugin call answers later than this.
+const HOLD_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
+
+pub(crate) enum Control {
+    /// Let no further flush begin; answer with the committed position when none is under way.
+    Hold(Sender<Position>),
+    /// Flush again.
+    Release,
+    /// Cut over.
+    Switch(SwitchRequest),
+    /// Wake up and look at `stop`.
+    Wake,
+}
+
+/// One generation being moved.
+pub struct Runner {
+    generation: GenerationId,
+    status: Arc<RunnerStatus>,
+    stop: Arc<AtomicBool>,
+    control: Sender<Control>,
+    log: Arc<dyn EventLog>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Runner {
+    /// Starts the threads. They end by themselves after [`RunnerEvent::Ended`].
+    pub fn start(surroundings: &Surroundings, spec: RunnerSpec) -> Self {
+        let generation = spec.generation.id;
+        let status = Arc::new(RunnerStatus::default());
+        status.set_checkpoint(spec.generation.checkpoint.position);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (control, controls) = unbounded();
+        let thread = {
+            let (surroundings, status, stop) = (surroundings.clone(), status.clone(), stop.clone());
+            let builder = std::thread::Builder::new().name(format!("project-{generation}"));
+            builder.spawn(move || {
+                let events = surroundings.events.clone();
+                let reason = run(surroundings, spec, status, stop, controls);
+                // Nobody listens any more when the host is going down.
+                let _ = events.send(RunnerEvent::Ended(generation, reason));
+            })
+        };
+        let log = surroundings.log.clone();
+        let thread = match thread {
+            Ok(thread) => Some(thread),
+            Err(error) => {
+                let reason = StopReason::Restart(format!("no thread could be started: {error}"));
+                let _ = surroundings.events.send(RunnerEvent::Ended(generation, reason));
+                None
+            }
+        };
+        Self {
+            generation,
+            status,
+            stop,
+            control,
+            log,
+            thread,
+        }
+    }
+
+    /// Which generation it moves.
+    pub fn generation(&self) -> GenerationId {
+        self.generation
+    }
+
+    /// What it says of itself.
+    pub fn status(&self) -> &Arc<RunnerStatus> {
+        &self.status
+    }
+
+    /// Lets no further flush begin; gives the committed position, or None when the runner has ended.
+    pub fn hold(&self) -> Option<Position> {
+        let (reply, answer) = bounded(1);
+        self.control.send(Control::Hold(reply)).ok()?;
+        answer.recv_timeout(HOLD_WAIT).ok()
+    }
+
+    /// Ends a hold.
+    pub fn release(&self) {
+        // A runner that has ended holds nothing.
+        let _ = self.control.send(Control::Release);
+    }
+
+    /// Asks for a cutover in the next flush at or after a position. The reply channel is dropped when the runner ends
+    /// before.
+    pub fn switch(&self, request: SwitchRequest) {
+        // If the runner has ended, the reply channel is dropped with the message.
+        let _ = self.control.send(Control::Switch(request));
+    }
+
+    /// Tells it to end, without waiting. What was applied but not flushed is flushed first.
+    pub fn tell_to_stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        let _ = self.control.send(Control::Wake);
+        self.log.signal().bump();
+    }
+
+    /// Ends it and waits for its threads.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.tell_to_stop();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported by its end already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn run(
+    surroundings: Surroundings,
+    spec: RunnerSpec,
+    status: Arc<RunnerStatus>,
+    stop: Arc<AtomicBool>,
+    controls: Receiver<Control>,
+) -> StopReason {
+    let generation = &spec.generation;
+    let opened = surroundings.store.writer(generation).and_then(|mut writer| {
+        // The record may be older than the last flush; the database knows.
+        let checkpoint = writer.checkpoint()?;
+        Ok((writer, checkpoint, surroundings.store.reader(generation)?))
+    });
+    let (writer, checkpoint, table_reader) = match opened {
+        Ok(opened) => opened,
+        Err(error) if error.class() == Class::Retryable => {
+            return StopReason::Restart(format!("the read tables cannot be opened: {error}"));
+        }
+        Err(error) => return StopReason::Fault(bug(format!("the read tables cannot be opened: {error}"))),
+    };
+    status.set_checkpoint(checkpoint.position);
+    let rows = Rows::new(
+        &generation.descriptor,
+        table_reader,
+        checkpoint.position == Position::START,
+    );
+    let queue = usize::try_from(surroundings.limits.queue_batches_max)
+        .unwrap_or(1)
+        .max(1);
+    let (to_project, batches) = bounded(queue);
+    let (to_write, writes) = bounded(1);
+    let (to_acknowledge, written) = bounded(1);
+    let end_threads = Arc::new(AtomicBool::new(false));
+    let reading = Reading {
+        log: surroundings.log.clone(),
+        filter: EventFilter {
+            any_of: generation.descriptor.subscriptions.clone(),
+        },
+        from: checkpoint,
+        limits: surroundings.limits.clone(),
+        stop: end_threads.clone(),
+        status: status.clone(),
+        to: to_project,
+    };
+    let writing = Writing {
+        writer,
+        stop: stop.clone(),
+        status: status.clone(),
+        from: writes,
+        to: to_acknowledge,
+    };
+    let id = generation.id;
+    std::thread::scope(|scope| {
+        let started = std::thread::Builder::new()
+            .name(format!("read-{id}"))
+            .spawn_scoped(scope, move || reading.run())
+            .and_then(|_| {
+                std::thread::Builder::new()
+                    .name(format!("write-{id}"))
+                    .spawn_scoped(scope, move || writing.run())
+            });
+        let reason = match started {
+            Ok(_) => Pipeline::new(
+                &surroundings,
+                &spec,
+                status,
+                stop,
+                checkpoint,
+                rows,
+                controls,
+                batches,
+                to_write,
+                written,
+            )
+            .run(),
+            Err(error) => StopReason::Restart(format!("no thread could be started: {error}")),
+        };
+        end_threads.store(true, Ordering::Release);
+        surroundings.log.signal().bump();
+        reason
+    })
+}
+
+pub(crate) fn bug(message: String) -> Stop {
+    Stop {
+        class: Class::Bug,
+        message,
+        position: None,
+        event_id: None,
+        trace: String::new(),
+        log: Vec::new(),
+        attempts: 1,
+    }
+}
