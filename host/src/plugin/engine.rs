@@ -30,7 +30,6 @@ pub struct Sandbox {
     linker: Linker<State>,
     limits: PluginLimits,
     cache: Option<CodeCache>,
-    stopping: Arc<AtomicBool>,
     ticker: Option<Ticker>,
 }
 
@@ -47,13 +46,11 @@ impl Sandbox {
             .map(|folder| CodeCache::open(folder, &engine))
             .transpose()?;
         let ticker = Ticker::start(engine.clone()).map_err(|error| PluginError::Host(error.to_string()))?;
-        let stopping = Arc::new(AtomicBool::new(false));
         Ok(Arc::new(Self {
             engine,
             linker,
             limits,
             cache,
-            stopping,
             ticker: Some(ticker),
         }))
     }
@@ -75,11 +72,6 @@ impl Sandbox {
         let digest = PluginDigest::of(bytes);
         let component = self.component(&digest, bytes)?;
         Plugin::new(self.clone(), digest, &component).map(Arc::new)
-    }
-
-    /// Ends every running call soon ([`crate::core::Class::Retryable`]), and every later one at once: the host stops.
-    pub fn stop_calls(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
     }
 
     /// Runs `work` where there is stack for a guest: on this thread if every thread has that much, else on one of its
@@ -148,12 +140,13 @@ impl Sandbox {
         Ok(component)
     }
 
-    /// A store for one call: its limits, its deadline, its tables.
+    /// A store for one call: its limits, its deadline, its tables, and the flag that ends it early.
     pub(super) fn store(
         &self,
         log: LogBook,
         tables: Option<Box<dyn AnyTables>>,
         deadline: Duration,
+        stop: Arc<AtomicBool>,
     ) -> Store<State> {
         let mut store = Store::new(&self.engine, State::new(&self.limits, log, tables));
         store.limiter(|state| &mut state.usage);
@@ -161,10 +154,9 @@ impl Sandbox {
         // would otherwise become any size here.
         store.set_hostcall_fuel(usize::try_from(self.limits.memory_bytes_max).unwrap_or(usize::MAX));
         let began = Instant::now();
-        let stopping = self.stopping.clone();
         store.set_epoch_deadline(TICKS_PER_LOOK);
         store.epoch_deadline_callback(move |context| {
-            if stopping.load(Ordering::Relaxed) {
+            if stop.load(Ordering::Relaxed) {
                 return Err(super::fault::HostFault::stopping().into());
             }
             // A slow database is not the guest's doing.

@@ -31,11 +31,11 @@ impl HostFault {
         }
     }
 
-    /// The host is being stopped.
+    /// Who asked for the call is being stopped.
     pub(super) fn stopping() -> Self {
         Self {
             class: Class::Retryable,
-            message: "the host is stopping, so the call was ended".into(),
+            message: "the projection is being stopped, so the call was ended".into(),
         }
     }
 

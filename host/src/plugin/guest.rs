@@ -107,9 +107,10 @@ impl Plugin {
     ) -> (Box<dyn AnyTables>, Result<(), CallError>) {
         let limits = self.sandbox.limits();
         let deadline_ms = limits.call_ms_max.saturating_mul(call.deadline_factor.max(1));
+        let deadline = Duration::from_millis(deadline_ms);
         let mut store = self
             .sandbox
-            .store(log.clone(), Some(tables), Duration::from_millis(deadline_ms));
+            .store(log.clone(), Some(tables), deadline, call.stop.clone());
         let called = self.sandbox.on_stack(|| self.world.project(&mut store, call));
         let result = match called {
             Ok(Ok(Ok(()))) => Ok(()),
@@ -243,7 +244,8 @@ fn described(
     let limits = sandbox.limits();
     let call = || {
         let log = LogBook::new(limits);
-        let mut store = sandbox.store(log.clone(), None, Duration::from_millis(limits.call_ms_max));
+        let deadline = Duration::from_millis(limits.call_ms_max);
+        let mut store = sandbox.store(log.clone(), None, deadline, Arc::default());
         let described = world.describe(&mut store);
         let error = match described {
             Ok([first, second]) => return Ok((first, second)),

@@ -21,6 +21,7 @@ mod log_book;
 mod state;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 pub use engine::Sandbox;
 pub use error::PluginError;
@@ -105,6 +106,8 @@ pub struct Call {
     pub range: std::ops::Range<usize>,
     /// Deadline as a multiple of `call_ms_max`: 1, or 10 for the second try.
     pub deadline_factor: u64,
+    /// Once set, the call is ended soon ([`Class::Retryable`]): who asked for it is being stopped.
+    pub stop: Arc<AtomicBool>,
 }
 
 #[cfg(test)]

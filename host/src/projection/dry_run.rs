@@ -25,6 +25,7 @@ pub fn dry_run(
             batch: events.clone(),
             range: from..until,
             deadline_factor: 1,
+            stop: Arc::default(),
         };
         let (after, _, result) = plugin.project(&call, rows);
         rows = after;

@@ -423,6 +423,7 @@ impl<'a> Pipeline<'a> {
                 batch: batch.clone(),
                 range: range.clone(),
                 deadline_factor,
+                stop: self.stop.clone(),
             };
             let rows = self
                 .rows

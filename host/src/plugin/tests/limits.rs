@@ -131,7 +131,7 @@ fn log_lines_are_capped_and_the_last_one_is_kept() {
 }
 
 #[test]
-fn the_host_stops_running_calls() {
+fn a_running_call_can_be_stopped() {
     let sandbox = Sandbox::new(
         PluginLimits {
             call_ms_max: 60_000,
@@ -141,14 +141,15 @@ fn the_host_stops_running_calls() {
     )
     .unwrap();
     let plugin = sandbox.load(puppet_file()).unwrap();
+    let call = batch(&["Spin"]);
     let error = std::thread::scope(|scope| {
-        let spinning = scope.spawn(|| fault_of(&plugin, &["Spin"]));
+        let spinning = scope.spawn(|| plugin.project(&call, Tables::of(&plugin)).2.unwrap_err());
         std::thread::sleep(std::time::Duration::from_millis(50));
-        sandbox.stop_calls();
+        call.stop.store(true, std::sync::atomic::Ordering::Relaxed);
         spinning.join().unwrap()
     });
     assert_eq!(error.class, Class::Retryable);
-    assert_snapshot!(error.message, @"the host is stopping, so the call was ended");
+    assert_snapshot!(error.message, @"the projection is being stopped, so the call was ended");
 }
 
 #[test]

@@ -191,6 +191,7 @@ fn batch(event_types: &[&str]) -> Call {
         range: 0..batch.len(),
         batch: Arc::new(batch),
         deadline_factor: 1,
+        stop: Arc::default(),
     }
 }
 
