@@ -4,6 +4,7 @@
 //! `cargo xtask --help` lists the commands.
 
 pub mod generate;
+pub mod guests;
 pub mod paths;
 pub mod postgres;
 pub mod seeded;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::generate;
+use xtask::{generate, guests};
 
 mod test;
 
@@ -23,6 +23,14 @@ struct Arguments {
 enum Command {
     /// Build the guests, start a PostgreSQL, run every test, and say what was skipped and why
     Test(test::Arguments),
+    /// Build the plugins and the tests' guests into target/guests/NAME.wasm
+    Guests {
+        /// Only those whose name begins so
+        only: Vec<String>,
+        /// Say nothing of what is fresh
+        #[arg(long, short)]
+        quiet: bool,
+    },
     /// Write an invented shop's order log as JSON Lines
     Generate {
         /// Lines of the log
@@ -40,6 +48,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Test(arguments) => test::run(&arguments),
+        Command::Guests { only, quiet } => guests::run(&guests::Options { only, quiet }).map(|()| true),
         Command::Generate { events, seed, output } => {
             generate::write_file(generate::Plan { events, seed }, &output).map(|()| true)
         }
