@@ -14,13 +14,14 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::paths;
 
+mod fresh;
 mod toolchain;
 
 pub use toolchain::TARGET;
@@ -65,25 +66,25 @@ pub fn run(options: &Options) -> Result<()> {
             continue;
         }
         built += 1;
-        let started = Instant::now();
-        let (artifact, fresh) = compile(&guest, &toolchain, &build)?;
         let target = output.join(format!("{}.wasm", guest.file));
-        let bytes =
-            std::fs::read(&artifact).with_context(|| format!("cannot read {}", artifact.display()))?;
-        if !fresh || std::fs::read(&target).ok().as_ref() != Some(&bytes) {
-            write(&target, &bytes)?;
-        }
-        if !(fresh && options.quiet) {
-            let how = match fresh {
-                true => "fresh".to_owned(),
-                false => format!("built in {:.1} s", started.elapsed().as_secs_f64()),
-            };
-            eprintln!(
-                "guest {:<28} {:>5} KiB  {how}",
-                guest.file,
-                bytes.len().div_ceil(1024)
-            );
-        }
+        let notes = build.join(format!("{}.inputs", guest.file));
+        let how = format!("{} {}", toolchain.identity()?, guest.features.join(","));
+        let (started, began) = (Instant::now(), SystemTime::now());
+        let done = if fresh::is_fresh(&target, &notes, &how) {
+            if options.quiet {
+                continue;
+            }
+            "fresh".to_owned()
+        } else {
+            let artifact = compile(&guest, &toolchain, &build)?;
+            copy(&artifact, &target, began)?;
+            fresh::note(&notes, &how, &artifact.with_extension("d"))?;
+            format!("built in {:.1} s", started.elapsed().as_secs_f64())
+        };
+        let bytes = std::fs::metadata(&target)
+            .with_context(|| format!("cannot read {}", target.display()))?
+            .len();
+        eprintln!("guest {:<24} {:>5} KiB  {done}", guest.file, bytes.div_ceil(1024));
     }
     if built == 0 {
         bail!("no guest's name begins with {}", options.only.join(" or "));
@@ -174,8 +175,8 @@ fn guests_of(manifest: &Path) -> Result<Vec<Guest>> {
     }
 }
 
-/// Has cargo build one guest; gives its file, and whether there was nothing to do.
-fn compile(guest: &Guest, toolchain: &Toolchain, build: &Path) -> Result<(PathBuf, bool)> {
+/// Has cargo build one guest; gives its file.
+fn compile(guest: &Guest, toolchain: &Toolchain, build: &Path) -> Result<PathBuf> {
     let mut cargo = Command::new(paths::cargo());
     cargo
         .args([
@@ -203,39 +204,31 @@ fn compile(guest: &Guest, toolchain: &Toolchain, build: &Path) -> Result<(PathBu
             guest.manifest.display()
         );
     }
-    // One JSON document a line; the last artifact is the guest, and what it depends on comes before.
-    let mut fresh = true;
-    let mut file = None;
-    for line in answer.stdout.split(|&byte| byte == b'\n') {
-        let Ok(message) = serde_json::from_slice::<Value>(line) else {
-            continue;
-        };
-        if message["reason"] == "compiler-artifact" {
-            fresh &= message["fresh"] == true;
-            let files = message["filenames"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str);
-            file = files
-                .filter(|file| file.ends_with(".wasm"))
-                .last()
-                .map(PathBuf::from)
-                .or(file);
-        }
-    }
-    let file = file.with_context(|| {
+    // One JSON document a line, one for each artifact; the guest is the last, after all that it depends on.
+    let mut files = answer.stdout.split(|&byte| byte == b'\n').filter_map(|line| {
+        let message: Value = serde_json::from_slice(line).ok()?;
+        let files = message["filenames"].as_array()?;
+        files
+            .iter()
+            .filter_map(Value::as_str)
+            .find(|file| file.ends_with(".wasm"))
+            .map(PathBuf::from)
+    });
+    files.next_back().with_context(|| {
         format!(
             "guest {} made no .wasm file; its [lib] needs crate-type = [\"cdylib\"]",
             guest.file
         )
-    })?;
-    Ok((file, fresh))
+    })
 }
 
-/// Whole or not at all: a host may watch the folder.
-fn write(target: &Path, bytes: &[u8]) -> Result<()> {
+/// Whole or not at all: a host may watch the folder. Dated to when the build began, so that a source that changed
+/// meanwhile is newer.
+fn copy(artifact: &Path, target: &Path, began: SystemTime) -> Result<()> {
     let unfinished = target.with_extension("unfinished");
-    std::fs::write(&unfinished, bytes).with_context(|| format!("cannot write {}", unfinished.display()))?;
+    let bytes = std::fs::read(artifact).with_context(|| format!("cannot read {}", artifact.display()))?;
+    std::fs::write(&unfinished, bytes)
+        .and_then(|()| File::options().write(true).open(&unfinished)?.set_modified(began))
+        .with_context(|| format!("cannot write {}", unfinished.display()))?;
     std::fs::rename(&unfinished, target).with_context(|| format!("cannot write {}", target.display()))
 }

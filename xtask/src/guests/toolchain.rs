@@ -63,6 +63,16 @@ impl Toolchain {
         })
     }
 
+    /// Tells one compiler from another: what one has built, another has to build again.
+    pub(super) fn identity(&self) -> Result<String> {
+        match self {
+            Self::Rustup => said_by(&rustc(), &["-V"]),
+            Self::Debian { .. } => {
+                said_by(DEBIAN_RUSTC, &["-V"]).map(|version| format!("Debian's {version}"))
+            }
+        }
+    }
+
     /// Sets what cargo needs to know.
     pub(super) fn prepare(&self, cargo: &mut Command) {
         // Guests come out the same wherever they are built, and name no folder of that machine.
