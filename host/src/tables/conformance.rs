@@ -63,6 +63,7 @@ macro_rules! conformance {
             keys_of_every_type_are_in_the_contracts_order,
             a_switch_levels_the_rows_and_makes_them_public,
             a_switch_that_comes_too_late_or_too_early_does_nothing,
+            a_switch_may_leave_tables_that_follow_another_log,
             a_name_that_is_taken_is_refused_by_name,
             a_breaking_switch_needs_the_word_and_spares_views_of_the_user,
             readers_see_one_generation_whole_through_many_switches,

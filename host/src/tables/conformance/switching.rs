@@ -6,7 +6,9 @@ use lamphouse_contract::{ColumnType, Row, Value};
 
 use super::{Database, at, build, cut_over, decimal, flush, notes, stored, switch, text};
 use crate::core::PluginDigest;
-use crate::tables::{Finish, GenerationRecord, GenerationState, Hold, StoreError, TableStore, sample};
+use crate::tables::{
+    Finish, GenerationRecord, GenerationState, Hold, StoreError, Switch, TableStore, sample,
+};
 
 fn order(id: &str, total: &str) -> Row {
     Box::new([
@@ -170,6 +172,27 @@ pub(in crate::tables) fn a_switch_that_comes_too_late_or_too_early_does_nothing(
         (database.user)().rows("SELECT id FROM notes").unwrap(),
         shown(&["new"])
     );
+}
+
+pub(in crate::tables) fn a_switch_may_leave_tables_that_follow_another_log(database: &Database) {
+    let store = (database.open)();
+    let [first, second] = ["1.0.0", "1.1.0"].map(|version| build(&*store, &notes(version)));
+    let mut writer = store.writer(&first).unwrap();
+    cut_over(
+        &*store,
+        &mut *writer,
+        &flush(0, 10, &[]),
+        &switch(None, &first, 1),
+    );
+    // The new one's log is younger: position 3 is its head.
+    let plan = Switch {
+        from_diverged: true,
+        ..switch(Some(&first), &second, 2)
+    };
+    let mut writer = store.writer(&second).unwrap();
+    cut_over(&*store, &mut *writer, &flush(0, 3, &[]), &plan);
+    assert_eq!(stored(&*store, second.id).state, GenerationState::Live);
+    assert_eq!(stored(&*store, first.id).state, GenerationState::Retired);
 }
 
 /// The text of a switch that must be refused, be it in its preparation or in itself.
