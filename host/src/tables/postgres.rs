@@ -170,7 +170,7 @@ impl TableStore for PostgresTables {
     }
 
     fn create_indexes(&self, generation: &GenerationRecord) -> Result<(), StoreError> {
-        generations::create_indexes(&mut self.session(), generation)
+        generations::create_indexes(&mut self.session().patient(), generation)
     }
 
     fn prepare_switch(&self, switch: &Switch) -> Result<(), StoreError> {

@@ -92,3 +92,33 @@ CREATE TABLE lamphouse_control.owner (
     address text NOT NULL,
     pid     integer NOT NULL
 );
+
+-- Runs a query, and gives each row as JSON: rows_max rows at the most, then null if there would be more than bytes_max
+-- bytes. It is given to a role that has the public views alone. A cursor takes exactly one statement, and only one that
+-- gives rows.
+CREATE FUNCTION lamphouse_control.run_query(query text, rows_max bigint, bytes_max bigint) RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $function$
+DECLARE
+    answer refcursor;
+    one    record;
+    line   text;
+    rows   bigint := 0;
+    bytes  bigint := 0;
+BEGIN
+    OPEN answer NO SCROLL FOR EXECUTE query;
+    WHILE rows < rows_max LOOP
+        FETCH answer INTO one;
+        EXIT WHEN NOT FOUND;
+        line := row_to_json(one)::text;
+        rows := rows + 1;
+        bytes := bytes + octet_length(line);
+        IF bytes > bytes_max THEN
+            RETURN NEXT NULL::text;
+            EXIT;
+        END IF;
+        RETURN NEXT line;
+    END LOOP;
+    CLOSE answer;
+END
+$function$;
+REVOKE ALL ON FUNCTION lamphouse_control.run_query(text, bigint, bigint) FROM PUBLIC;

@@ -209,6 +209,13 @@ pub(super) async fn create_generation(
     })
 }
 
+/// Whether this generation was there and was dropped.
+pub(super) async fn is_dropped(connection: &mut PgConnection, id: GenerationId) -> Result<bool, Failure> {
+    let sql =
+        "SELECT EXISTS (SELECT 1 FROM lamphouse_control.generations WHERE id = $1 AND state = 'dropped')";
+    Ok(sqlx::query_scalar(sql).bind(id.0).fetch_one(connection).await?)
+}
+
 pub(super) async fn set_state(
     connection: &mut PgConnection,
     id: GenerationId,

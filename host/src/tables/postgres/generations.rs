@@ -41,7 +41,10 @@ pub(super) fn create_indexes(session: &mut Session, generation: &GenerationRecor
 /// Drops the tables one by one. Refused while a view can still show the generation.
 pub(super) fn drop_generation(session: &mut Session, id: GenerationId) -> Result<(), StoreError> {
     let what = format!("dropping generation {id}");
-    let (generation, shown) = session.run(&what, async |connection| {
+    let found = session.run(&what, async |connection| {
+        if control::is_dropped(connection, id).await? {
+            return Ok(None);
+        }
         let generation = control::generation(connection, id).await?;
         if gate(connection, &generation.projection, "").await? == Some(id) {
             return Err(StoreError::Invalid(format!(
@@ -62,8 +65,11 @@ pub(super) fn drop_generation(session: &mut Session, id: GenerationId) -> Result
         let views = views::recorded(connection, Some(&generation.projection)).await?;
         let shown: Vec<String> =
             views.into_iter().filter(|view| view.branches.contains(&id)).map(|view| view.name).collect();
-        Ok((generation, shown))
+        Ok(Some((generation, shown)))
     })?;
+    let Some((generation, shown)) = found else {
+        return Ok(());
+    };
     // Left by a switch that was prepared and never done: no reader's snapshot has the gate at this generation.
     for name in &shown {
         prepare::retrying(session, &what, Some(name), async |connection| {

@@ -14,7 +14,7 @@ use super::views::{self, ViewColumn};
 use super::{control, finish, gate};
 use crate::core::GenerationId;
 use crate::tables::diff::SchemaDiff;
-use crate::tables::{Finish, GenerationRecord, StoreError, Switch};
+use crate::tables::{Finish, GenerationRecord, GenerationState, StoreError, Switch};
 
 /// How long a view's lock is waited for. New readers of the view queue behind us that long, so it is short.
 pub(super) const LOCK_WAIT: &str = "SET LOCAL lock_timeout = '150ms'";
@@ -44,6 +44,25 @@ pub(super) struct Plan {
 /// Decides what a switch has to do, and refuses it by name where it cannot be done.
 pub(super) async fn plan(connection: &mut PgConnection, switch: &Switch) -> Result<Plan, Failure> {
     let to = control::generation(connection, switch.to).await?;
+    if to.projection != switch.projection
+        || matches!(to.state, GenerationState::Live | GenerationState::Failed)
+    {
+        let state = if to.state == GenerationState::Live {
+            "live already"
+        } else {
+            "failed"
+        };
+        let state = if to.projection == switch.projection {
+            state
+        } else {
+            "another projection's"
+        };
+        return Err(StoreError::SwitchRefused(format!(
+            "{} cannot be switched to generation {}: it is {state}",
+            switch.projection, switch.to
+        ))
+        .into());
+    }
     let from = match switch.from {
         Some(id) => Some(control::generation(connection, id).await?),
         None => None,

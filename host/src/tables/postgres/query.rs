@@ -24,25 +24,8 @@ use super::session::{Database, Failure, own};
 use crate::tables::ddl::{self, Relation};
 use crate::tables::{QueryAnswer, QueryLimits, StoreError, answer};
 
-/// One function for every query: a cursor takes exactly one statement, and only one that gives rows.
-const FUNCTION: &str = "\
-CREATE OR REPLACE FUNCTION lamphouse_control.run_query(query text, rows_max bigint) RETURNS SETOF text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $function$
-DECLARE
-    answer refcursor;
-    one record;
-    given bigint := 0;
-BEGIN
-    OPEN answer NO SCROLL FOR EXECUTE query;
-    WHILE given < rows_max LOOP
-        FETCH answer INTO one;
-        EXIT WHEN NOT FOUND;
-        given := given + 1;
-        RETURN NEXT row_to_json(one)::text;
-    END LOOP;
-    CLOSE answer;
-END
-$function$";
+/// Bytes of an answer; later rows are left out. Raise it for exports by `query`; `rows_max` alone does not bound memory.
+const ANSWER_BYTES_MAX: i64 = 64 << 20;
 
 /// Waiting beyond a query's own limit means that the server is gone.
 const GRACE: Duration = Duration::from_secs(5);
@@ -91,12 +74,6 @@ pub(super) fn make_reader_role(database: &Database) -> Result<bool, StoreError> 
                     tracing::info!(
                         "the user of the tables' URL may not make roles: queries run as that user, read-only"
                     );
-                    connection.execute(FUNCTION).await?;
-                    connection
-                        .execute(
-                            "REVOKE ALL ON FUNCTION lamphouse_control.run_query(text, bigint) FROM PUBLIC",
-                        )
-                        .await?;
                     connection.execute("COMMIT").await?;
                     return Ok(false);
                 }
@@ -130,14 +107,12 @@ async fn give_to_role(connection: &mut PgConnection, role: &str) -> Result<(), F
             .execute(own(format!("GRANT {quoted} TO CURRENT_USER")))
             .await?;
     }
-    connection.execute(FUNCTION).await?;
     // The host's user may call it as a member of the owner. A new owner must be able to create in the schema at that
     // moment, and only then.
     let statements = format!(
-        "REVOKE ALL ON FUNCTION lamphouse_control.run_query(text, bigint) FROM PUBLIC; \
-         GRANT USAGE ON SCHEMA public TO {quoted}; \
+        "GRANT USAGE ON SCHEMA public TO {quoted}; \
          GRANT CREATE ON SCHEMA lamphouse_control TO {quoted}; \
-         ALTER FUNCTION lamphouse_control.run_query(text, bigint) OWNER TO {quoted}; \
+         ALTER FUNCTION lamphouse_control.run_query(text, bigint, bigint) OWNER TO {quoted}; \
          REVOKE CREATE ON SCHEMA lamphouse_control FROM {quoted}"
     );
     connection.execute(own(statements)).await?;
@@ -182,7 +157,7 @@ pub(super) fn run(
     if !reader_role {
         check_text(sql)?;
     }
-    database.control("running a query", async |connection| {
+    database.query("running a query", async |connection| {
         let answered = timeout(limits.time_max + GRACE, read(connection, sql, limits)).await;
         let answered = answered.unwrap_or(Err(Failure::Sql(sqlx::Error::PoolTimedOut)));
         if matches!(answered, Err(Failure::Sql(sqlx::Error::PoolTimedOut))) {
@@ -220,15 +195,26 @@ async fn read(connection: &mut PgConnection, sql: &str, limits: QueryLimits) -> 
         .iter()
         .map(|column| (column.name().to_owned(), column.type_info().name().to_owned()))
         .collect();
+    if columns.is_empty() {
+        let text =
+            "a query gives rows with columns (SELECT, VALUES, WITH); this statement does not".to_owned();
+        return Err(StoreError::Invalid(text).into());
+    }
     let rows_max = i64::try_from(limits.rows_max)
         .unwrap_or(i64::MAX)
         .saturating_add(1);
-    let mut lines = sqlx::query("SELECT * FROM lamphouse_control.run_query($1, $2)")
+    let mut lines = sqlx::query("SELECT * FROM lamphouse_control.run_query($1, $2, $3)")
         .bind(sql)
         .bind(rows_max)
+        .bind(ANSWER_BYTES_MAX)
         .fetch_all(connection)
         .await?;
-    let truncated = u64::try_from(lines.len()).is_ok_and(|count| count > limits.rows_max);
+    // A row too many, or the null that stands for the bytes that are too many.
+    let last_is_null = lines.last().is_some_and(|line| {
+        line.try_get::<Option<&str>, _>(0)
+            .is_ok_and(|line| line.is_none())
+    });
+    let truncated = last_is_null || u64::try_from(lines.len()).is_ok_and(|count| count > limits.rows_max);
     if truncated {
         lines.pop();
     }

@@ -18,8 +18,12 @@ use crate::tables::StoreError;
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// A call on a session takes no longer than this, so that a server that vanished without a word is noticed.
 const CALL_TIME_MAX: Duration = Duration::from_secs(600);
+/// Making an index takes no longer than this. Raise it for tables of very many millions of rows.
+const PATIENT_TIME_MAX: Duration = Duration::from_secs(6 * 3600);
 /// Connections that short control statements share.
 const CONTROL_CONNECTIONS_MAX: u32 = 4;
+/// Queries that run at once; others wait. Raise it for many askers; lower it to spare the server.
+const QUERY_CONNECTIONS_MAX: u32 = 8;
 
 /// What every connection is set to.
 ///
@@ -72,6 +76,8 @@ pub(super) struct Database {
     options: PgConnectOptions,
     pub(super) runtime: Handle,
     control: PgPool,
+    /// Apart from `control`, so that slow queries hold up no decision.
+    queries: PgPool,
     /// `host:port/database`, for messages; never the password.
     label: String,
 }
@@ -95,11 +101,11 @@ impl Database {
             options.get_port(),
             options.get_database().unwrap_or_else(|| options.get_username())
         );
-        let control = {
-            // The pool starts tasks of its own, on this runtime.
-            let _entered = runtime.enter();
+        // The pools start tasks of their own, on this runtime.
+        let _entered = runtime.enter();
+        let pool = |connections_max| {
             PgPoolOptions::new()
-                .max_connections(CONTROL_CONNECTIONS_MAX)
+                .max_connections(connections_max)
                 .acquire_timeout(CONNECT_TIME_MAX)
                 .idle_timeout(Duration::from_secs(60))
                 .after_connect(|connection, _| {
@@ -107,10 +113,12 @@ impl Database {
                 })
                 .connect_lazy_with(options.clone())
         };
+        let (control, queries) = (pool(CONTROL_CONNECTIONS_MAX), pool(QUERY_CONNECTIONS_MAX));
         Ok(Arc::new(Self {
             options,
-            runtime,
+            runtime: runtime.clone(),
             control,
+            queries,
             label,
         }))
     }
@@ -133,9 +141,26 @@ impl Database {
         what: &str,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
+        self.pooled(&self.control, what, work)
+    }
+
+    /// As [`Self::control`], on one of the connections for queries.
+    pub(super) fn query<T>(
+        &self,
+        what: &str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        self.pooled(&self.queries, what, work)
+    }
+
+    fn pooled<T>(
+        &self,
+        pool: &PgPool,
+        what: &str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
         self.runtime.block_on(async {
-            let mut connection = self
-                .control
+            let mut connection = pool
                 .acquire()
                 .await
                 .map_err(|error| self.explain(what, error.into()))?;
@@ -149,7 +174,7 @@ impl Database {
                 }
                 Err(_) => {
                     connection.close_on_drop();
-                    Err(self.no_answer(what))
+                    Err(self.no_answer(what, CALL_TIME_MAX))
                 }
             }
         })
@@ -219,12 +244,12 @@ impl Database {
         }
     }
 
-    fn no_answer(&self, what: &str) -> StoreError {
+    fn no_answer(&self, what: &str, waited: Duration) -> StoreError {
         StoreError::Unavailable(format!(
             "the read tables at {} gave no answer for {} s while {what}; the connection is given up, and it is tried \
              again",
             self.label,
-            CALL_TIME_MAX.as_secs()
+            waited.as_secs()
         ))
     }
 }
@@ -248,6 +273,7 @@ async fn settle(connection: &mut PgConnection, failure: &Failure) -> bool {
 pub(super) struct Session {
     database: Arc<Database>,
     connection: Option<PgConnection>,
+    time_max: Duration,
 }
 
 impl Session {
@@ -256,7 +282,14 @@ impl Session {
         Self {
             database,
             connection: None,
+            time_max: CALL_TIME_MAX,
         }
+    }
+
+    /// For work whose time grows with the tables.
+    pub(super) fn patient(mut self) -> Self {
+        self.time_max = PATIENT_TIME_MAX;
+        self
     }
 
     /// The database that it is for.
@@ -283,6 +316,7 @@ impl Session {
     ) -> Result<Result<T, Failure>, StoreError> {
         let database = &self.database;
         let slot = &mut self.connection;
+        let time_max = self.time_max;
         database.runtime.block_on(async {
             let mut connection = match slot.take() {
                 Some(connection) => connection,
@@ -291,7 +325,7 @@ impl Session {
                     .await
                     .map_err(|error| database.explain(what, error.into()))?,
             };
-            match timeout(CALL_TIME_MAX, work(&mut connection)).await {
+            match timeout(time_max, work(&mut connection)).await {
                 Ok(Ok(value)) => {
                     *slot = Some(connection);
                     Ok(Ok(value))
@@ -302,7 +336,7 @@ impl Session {
                     }
                     Ok(Err(failure))
                 }
-                Err(_) => Err(database.no_answer(what)),
+                Err(_) => Err(database.no_answer(what, time_max)),
             }
         })
     }

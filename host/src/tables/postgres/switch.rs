@@ -57,7 +57,7 @@ async fn once(
     prepare::check_public(switch, gate(connection, &switch.projection, "FOR UPDATE").await?)?;
     if let Some(from) = switch.from.filter(|_| !switch.from_diverged) {
         let actual = checkpoint(connection, from, "FOR UPDATE").await?.position;
-        if !switch.from_diverged && actual > flush.to.position {
+        if actual > flush.to.position {
             let expected = flush.to.position;
             return Err(StoreError::CheckpointMoved {
                 generation: from,

@@ -202,7 +202,7 @@ pub(super) async fn check_name(
         Some(owner) if owner == projection.as_str() => return Ok(()),
         Some(owner) => {
             return Err(StoreError::SwitchRefused(format!(
-                "table {name} of projection {projection} cannot become public: projection {owner} has a table of that \
+                "table '{name}' of projection {projection} cannot become public: projection {owner} has a table of that \
                  name. Rename one of the two in its plugin"
             ))
             .into());
@@ -218,7 +218,7 @@ pub(super) async fn check_name(
     .await?;
     match taken {
         Some(object) => Err(StoreError::SwitchRefused(format!(
-            "table {name} of projection {projection} cannot become public: the database has a {object} in schema \
+            "table '{name}' of projection {projection} cannot become public: the database has a {object} in schema \
              public that is not Lamphouse's. Rename or drop it, or rename the table in the plugin"
         ))
         .into()),

@@ -124,7 +124,8 @@ impl Tables<'_> {
         // The checkpoint first: a second writer waits here, before it has touched a row, and then finds it moved.
         let moved = sqlx::query(
             "UPDATE lamphouse_control.checkpoints SET position = $2, event_id = $3, log_id = $4 \
-             WHERE generation = $1 AND position = $5 AND event_id IS NOT DISTINCT FROM $6",
+             WHERE generation = $1 AND position = $5 AND event_id IS NOT DISTINCT FROM $6 \
+               AND log_id IS NOT DISTINCT FROM $7",
         )
         .bind(id.0)
         .bind(flush.to.position.as_i64())
@@ -132,6 +133,7 @@ impl Tables<'_> {
         .bind(flush.to.log.map(|log| log.0))
         .bind(flush.from.position.as_i64())
         .bind(flush.from.event_id.map(|event| event.0))
+        .bind(flush.from.log.map(|log| log.0))
         .execute(&mut *connection)
         .await?;
         if moved.rows_affected() != 1 {

@@ -258,6 +258,7 @@ fn a_query_reads_the_public_tables_and_can_do_nothing_else() {
         ),
         ("SELECT * FROM orders WHERE id = $1", "parameters"),
         ("SELECT * FROM nowhere", "nowhere"),
+        ("SELECT", "gives rows"),
         ("COPY orders TO STDOUT", "gives rows"),
         ("", "gives rows"),
     ] {
