@@ -349,3 +349,6 @@ impl<B: Backend, C: Fn(Position)> Writer<B, C> {
         Ok(Position::from_i64(write.counter.position))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! SQL that both databases share: which events to read. Pure text with bound values.
 
+use lamphouse_contract::Subscription;
+
 use crate::core::{EventFilter, Position};
 
 use super::{EventQuery, LogError};
@@ -24,6 +26,14 @@ pub(super) struct Select {
 
 /// The condition of a filter; None when every event matches. `bind` gives what stands for a value in the text.
 pub(super) fn condition(filter: &EventFilter, mut bind: impl FnMut(Bound) -> String) -> Option<String> {
+    let is_wide = |subscription: &Subscription| {
+        subscription.event_type.is_none()
+            && subscription.stream_type.is_none()
+            && subscription.schema_versions.is_empty()
+    };
+    if filter.any_of.iter().any(is_wide) {
+        return None;
+    }
     let mut alternatives = Vec::new();
     for subscription in &filter.any_of {
         let mut fields = Vec::new();
@@ -43,9 +53,6 @@ pub(super) fn condition(filter: &EventFilter, mut bind: impl FnMut(Bound) -> Str
                 .map(|version| bind(Bound::Integer(i64::from(*version))))
                 .collect();
             fields.push(format!("schema_version IN ({})", versions.join(", ")));
-        }
-        if fields.is_empty() {
-            return None;
         }
         alternatives.push(format!("({})", fields.join(" AND ")));
     }
@@ -153,8 +160,6 @@ pub(super) fn listing(query: &EventQuery, span: Span, table: &str, mark: char) -
 
 #[cfg(test)]
 mod tests {
-    use lamphouse_contract::Subscription;
-
     use super::*;
 
     fn subscription(event_type: Option<&str>, stream_type: Option<&str>, versions: &[u32]) -> Subscription {
@@ -187,7 +192,13 @@ mod tests {
         let wide = EventFilter {
             any_of: vec![subscription(Some("A"), None, &[]), subscription(None, None, &[])],
         };
-        assert_eq!(condition(&wide, |_| String::new()), None);
+        let bound = std::cell::Cell::new(false);
+        let bind = |_| {
+            bound.set(true);
+            String::new()
+        };
+        assert_eq!(condition(&wide, bind), None);
+        assert!(!bound.get(), "values that stand for nothing are not bound");
         assert_eq!(condition(&EventFilter::default(), |_| String::new()), None);
     }
 

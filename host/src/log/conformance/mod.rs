@@ -5,6 +5,9 @@
 
 mod append;
 mod database;
+mod import;
+mod read;
+mod speed;
 
 use std::str::FromStr as _;
 use std::sync::Arc;

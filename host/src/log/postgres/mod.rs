@@ -231,12 +231,32 @@ impl EventLog for PostgresLog {
         Ok(Box::new(reader::PostgresReader::new(
             self.server.clone(),
             &filter,
+            reader::Ranges::default(),
         )))
     }
 
     fn signal(&self) -> Arc<Signal> {
         Arc::clone(&self.signal)
     }
+}
+
+/// A reader of everything whose ranges are small enough for a test.
+#[cfg(test)]
+pub(super) fn reader_with_ranges(
+    url: &str,
+    runtime: Handle,
+    live_positions_max: u64,
+    copy_positions_max: u64,
+) -> Result<Box<dyn LogReader>, LogError> {
+    let ranges = reader::Ranges {
+        live_positions_max,
+        copy_positions_max,
+    };
+    Ok(Box::new(reader::PostgresReader::new(
+        Server::new(url, runtime)?,
+        &EventFilter::default(),
+        ranges,
+    )))
 }
 
 /// The host's limits, for the triggers.

@@ -26,9 +26,26 @@ pub(super) struct PostgresReader {
     literal: String,
     /// Whether the filter can match at all.
     possible: bool,
+    ranges: Ranges,
     connection: Option<PgConnection>,
     copier: Option<Copier>,
     range: Option<Range>,
+}
+
+/// How much is read in which way.
+#[derive(Clone, Copy)]
+pub(super) struct Ranges {
+    pub(super) live_positions_max: u64,
+    pub(super) copy_positions_max: u64,
+}
+
+impl Default for Ranges {
+    fn default() -> Self {
+        Self {
+            live_positions_max: LIVE_POSITIONS_MAX,
+            copy_positions_max: COPY_POSITIONS_MAX,
+        }
+    }
 }
 
 /// A range that is being copied.
@@ -40,7 +57,7 @@ struct Range {
 }
 
 impl PostgresReader {
-    pub(super) fn new(server: Server, filter: &EventFilter) -> Self {
+    pub(super) fn new(server: Server, filter: &EventFilter, ranges: Ranges) -> Self {
         let possible = query::possible(filter);
         let condition = |bind: &mut dyn FnMut(Bound) -> String| {
             possible
@@ -59,6 +76,7 @@ impl PostgresReader {
             literal,
             possible: possible.is_some(),
             server,
+            ranges,
             connection: None,
             copier: None,
             range: None,
@@ -89,10 +107,13 @@ impl PostgresReader {
                 if left == 0 {
                     break;
                 }
-                if left <= LIVE_POSITIONS_MAX {
+                if left <= self.ranges.live_positions_max {
                     return self.query(after, until, events_max - batch.len(), bytes_max, batch);
                 }
-                self.begin_range(after, Position(until.0.min(after.0 + COPY_POSITIONS_MAX)));
+                self.begin_range(
+                    after,
+                    Position(until.0.min(after.0 + self.ranges.copy_positions_max)),
+                );
             }
             after = self.copy(&fits, batch)?;
         }
