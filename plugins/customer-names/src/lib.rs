@@ -74,7 +74,9 @@ impl Projector for CustomerNames {
 fn placed(event: &Event<'_>, tables: &mut Tables<'_>) -> Result<()> {
     let placed: Placed = event.data()?;
     let customer_name = match placed.customer_id.as_deref() {
-        Some(customer) => tables.get::<CustomerName>(customer)?.map(|customer| customer.name),
+        Some(customer) => tables
+            .get::<CustomerName>(customer)?
+            .map(|customer| customer.name),
         None => None,
     };
     tables.put(OrderName {
@@ -88,7 +90,13 @@ fn placed(event: &Event<'_>, tables: &mut Tables<'_>) -> Result<()> {
 /// A customer has a name, or another one: so have all orders of that customer, those from before it was known too.
 fn named(named: &Named<'_>, renames: i64, tables: &mut Tables<'_>) -> Result<()> {
     let customer = &*named.customer_id;
-    tables.upsert(customer, [CustomerName::NAME.set(&*named.name), CustomerName::RENAMES.add(renames)])?;
+    tables.upsert(
+        customer,
+        [
+            CustomerName::NAME.set(&*named.name),
+            CustomerName::RENAMES.add(renames),
+        ],
+    )?;
     // A customer may have very many orders, so they come a page at a time.
     let mut last: Option<OrderName> = None;
     loop {
@@ -119,7 +127,11 @@ mod tests {
     #[test]
     fn an_order_has_its_customers_name() {
         let mut harness = Harness::<CustomerNames>::new();
-        harness.given("customer-7", "CustomerRegistered", json!({"customer_id": "7", "name": "Ada"}));
+        harness.given(
+            "customer-7",
+            "CustomerRegistered",
+            json!({"customer_id": "7", "name": "Ada"}),
+        );
         harness.given("order-1", "OrderPlaced", json!({"customer_id": "7"}));
         harness.given("order-2", "OrderPlaced", json!({"customer_id": "8"}));
         harness.given("order-3", "OrderPlaced", json!({"customer_id": null}));
@@ -132,7 +144,11 @@ mod tests {
     fn a_name_reaches_orders_from_before_it_was_known() {
         let mut harness = Harness::<CustomerNames>::new();
         harness.given("order-1", "OrderPlaced", json!({"customer_id": "7"}));
-        harness.given("customer-7", "CustomerRegistered", json!({"customer_id": "7", "name": "Ada"}));
+        harness.given(
+            "customer-7",
+            "CustomerRegistered",
+            json!({"customer_id": "7", "name": "Ada"}),
+        );
         assert_eq!(name(&mut harness, "order-1").as_deref(), Some("Ada"));
     }
 
@@ -149,18 +165,38 @@ mod tests {
         // More than two pages, with the other customer's orders in between.
         for order in 0..2_600 {
             let customer = if order % 2 == 0 { "7" } else { "8" };
-            harness.given(&format!("order-{order:05}"), "OrderPlaced", json!({"customer_id": customer}));
+            harness.given(
+                &format!("order-{order:05}"),
+                "OrderPlaced",
+                json!({"customer_id": customer}),
+            );
         }
-        harness.given("customer-7", "CustomerRenamed", json!({"customer_id": "7", "name": "New \"7\""}));
+        harness.given(
+            "customer-7",
+            "CustomerRenamed",
+            json!({"customer_id": "7", "name": "New \"7\""}),
+        );
         harness.given("order-after", "OrderPlaced", json!({"customer_id": "7"}));
-        harness.given("customer-7", "CustomerRenamed", json!({"customer_id": "7", "name": "Newest 7"}));
+        harness.given(
+            "customer-7",
+            "CustomerRenamed",
+            json!({"customer_id": "7", "name": "Newest 7"}),
+        );
 
         let renamed = harness.find(OrderName::BY_CUSTOMER_ID, "7");
         assert_eq!(renamed.len(), 1_301);
-        assert!(renamed.iter().all(|order| order.customer_name.as_deref() == Some("Newest 7")));
+        assert!(
+            renamed
+                .iter()
+                .all(|order| order.customer_name.as_deref() == Some("Newest 7"))
+        );
         let others = harness.find(OrderName::BY_CUSTOMER_ID, "8");
         assert_eq!(others.len(), 1_300);
-        assert!(others.iter().all(|order| order.customer_name.as_deref() == Some("Old 8")));
+        assert!(
+            others
+                .iter()
+                .all(|order| order.customer_name.as_deref() == Some("Old 8"))
+        );
         assert_eq!(harness.row::<CustomerName>("7").unwrap().renames, 2);
         harness.assert_same_at_any_batch_size();
     }

@@ -36,7 +36,11 @@ impl Kind {
 
 impl Projector for OrderSummary {
     fn describe() -> Plugin {
-        let version = if cfg!(feature = "countries") { "2.0.0" } else { env!("CARGO_PKG_VERSION") };
+        let version = if cfg!(feature = "countries") {
+            "2.0.0"
+        } else {
+            env!("CARGO_PKG_VERSION")
+        };
         let plugin = Plugin::new(env!("CARGO_PKG_NAME"), version)
             .on("OrderPlaced")
             .on("LineAdded")
@@ -95,22 +99,41 @@ fn open(event: &Event<'_>, kind: Kind, tables: &mut Tables<'_>) -> Result<()> {
 /// A line: counted for its order, and for the order's customer where it is known.
 fn line(event: &Event<'_>, kind: Kind, tables: &mut Tables<'_>) -> Result<()> {
     let line: Line = event.data()?;
-    let value = line.unit_price.checked_mul(line.quantity).context("value of the line")?;
+    let value = line
+        .unit_price
+        .checked_mul(line.quantity)
+        .context("value of the line")?;
 
-    let order = tables.look::<Order>(event.stream_id)?.context("a line came before its order")?;
+    let order = tables
+        .look::<Order>(event.stream_id)?
+        .context("a line came before its order")?;
     let customer = order.get(Order::CUSTOMER_ID)?.map(str::to_owned);
     #[cfg(feature = "countries")]
     let country = order.get(Order::COUNTRY)?.to_owned();
 
     tables.patch(
         event.stream_id,
-        [Order::LINES.add(1), Order::QUANTITY.add(line.quantity), Order::TOTAL.add(value)],
+        [
+            Order::LINES.add(1),
+            Order::QUANTITY.add(line.quantity),
+            Order::TOTAL.add(value),
+        ],
     )?;
     #[cfg(feature = "countries")]
-    tables.upsert(country, [Country::LINES.add(1), Country::QUANTITY.add(line.quantity), Country::NET.add(value)])?;
+    tables.upsert(
+        country,
+        [
+            Country::LINES.add(1),
+            Country::QUANTITY.add(line.quantity),
+            Country::NET.add(value),
+        ],
+    )?;
     let Some(customer) = customer else { return Ok(()) };
-    let mut cells =
-        vec![Customer::LINES.add(1), Customer::QUANTITY.add(line.quantity), Customer::NET.add(value)];
+    let mut cells = vec![
+        Customer::LINES.add(1),
+        Customer::QUANTITY.add(line.quantity),
+        Customer::NET.add(value),
+    ];
     match kind {
         Kind::Order => cells.push(Customer::ORDERED.add(value)),
         Kind::CreditNote => cells.push(Customer::RETURNED.add(value)),

@@ -13,18 +13,27 @@ use lamphouse_sdk::testing::{Harness, TestEvent};
 use order_summary::{Customer, Order, OrderSummary};
 
 fn data(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/data")
+        .join(name);
     if path.exists() {
         return Some(path);
     }
-    assert_ne!(std::env::var("LAMPHOUSE_TEST_STRICT").as_deref(), Ok("1"), "{} is absent", path.display());
+    assert_ne!(
+        std::env::var("LAMPHOUSE_TEST_STRICT").as_deref(),
+        Ok("1"),
+        "{} is absent",
+        path.display()
+    );
     eprintln!("SKIPPED (no {}): the real log was not compared", path.display());
     None
 }
 
 fn truth(name: &str) -> Option<BTreeMap<String, Vec<String>>> {
     let mut text = String::new();
-    flate2::read::GzDecoder::new(std::fs::File::open(data(name)?).unwrap()).read_to_string(&mut text).unwrap();
+    flate2::read::GzDecoder::new(std::fs::File::open(data(name)?).unwrap())
+        .read_to_string(&mut text)
+        .unwrap();
     let rows = csv::Reader::from_reader(text.as_bytes());
     Some(
         rows.into_records()
@@ -40,9 +49,15 @@ fn money(text: &str) -> Decimal {
 
 #[test]
 fn every_row_of_a_real_year_is_right() {
-    let Some(log) = data("online_retail.jsonl.zst") else { return };
-    let Some(orders_truth) = truth("online_retail_orders_truth.csv.gz") else { return };
-    let Some(mut customers_truth) = truth("online_retail_customers_truth.csv.gz") else { return };
+    let Some(log) = data("online_retail.jsonl.zst") else {
+        return;
+    };
+    let Some(orders_truth) = truth("online_retail_orders_truth.csv.gz") else {
+        return;
+    };
+    let Some(mut customers_truth) = truth("online_retail_customers_truth.csv.gz") else {
+        return;
+    };
 
     let mut harness = Harness::<OrderSummary>::new();
     let lines = BufReader::new(zstd::Decoder::new(std::fs::File::open(log).unwrap()).unwrap()).lines();
@@ -63,7 +78,11 @@ fn every_row_of_a_real_year_is_right() {
         assert_eq!(order.lines.to_string(), truth[3], "{order:?}");
         assert_eq!(order.quantity.to_string(), truth[4], "{order:?}");
         assert_eq!(order.total, money(&truth[5]), "{order:?}");
-        assert_eq!(order.customer_id.as_deref().unwrap_or_default(), truth[6], "{order:?}");
+        assert_eq!(
+            order.customer_id.as_deref().unwrap_or_default(),
+            truth[6],
+            "{order:?}"
+        );
         assert_eq!(order.country, truth[7], "{order:?}");
         let status = match order.order_id.as_bytes()["order-".len()] {
             b'C' => "credited",
@@ -94,7 +113,9 @@ fn countries(_: &mut Harness<OrderSummary>) {}
 
 #[cfg(feature = "countries")]
 fn countries(harness: &mut Harness<OrderSummary>) {
-    let Some(totals) = data("online_retail_totals.json") else { return };
+    let Some(totals) = data("online_retail_totals.json") else {
+        return;
+    };
     let totals: serde_json::Value = serde_json::from_slice(&std::fs::read(totals).unwrap()).unwrap();
     let truth = totals["per_country"].as_object().unwrap();
     let countries: Vec<order_summary::Country> = harness.rows();
@@ -104,6 +125,10 @@ fn countries(harness: &mut Harness<OrderSummary>) {
         assert_eq!(Some(country.orders), truth["streams"].as_i64(), "{country:?}");
         assert_eq!(Some(country.lines), truth["lines"].as_i64(), "{country:?}");
         assert_eq!(Some(country.quantity), truth["quantity"].as_i64(), "{country:?}");
-        assert_eq!(country.net, money(truth["value_gbp"].as_str().unwrap()), "{country:?}");
+        assert_eq!(
+            country.net,
+            money(truth["value_gbp"].as_str().unwrap()),
+            "{country:?}"
+        );
     }
 }

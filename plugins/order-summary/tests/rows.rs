@@ -16,7 +16,12 @@ fn line(quantity: i64, unit_price: &str) -> Value {
 
 fn customer(harness: &mut Harness<OrderSummary>, id: &str) -> (i64, i64, i64, [String; 3]) {
     let row: Customer = harness.row(id).unwrap();
-    (row.orders, row.lines, row.quantity, [row.net, row.ordered, row.returned].map(|money| money.to_string()))
+    (
+        row.orders,
+        row.lines,
+        row.quantity,
+        [row.net, row.ordered, row.returned].map(|money| money.to_string()),
+    )
 }
 
 #[test]
@@ -29,10 +34,19 @@ fn an_order_and_its_credit_note_are_two_rows_of_one_customer() {
     harness.given("order-C2", "LineReturned", line(-2, "2.55"));
 
     let order: Order = harness.row("order-1").unwrap();
-    assert_eq!((order.lines, order.quantity, order.total.to_string()), (2, 7, "15.301".to_owned()));
-    assert_eq!((order.status.as_str(), order.placed_at.to_string().as_str()), ("placed", "2024-01-01T00:00:01Z"));
+    assert_eq!(
+        (order.lines, order.quantity, order.total.to_string()),
+        (2, 7, "15.301".to_owned())
+    );
+    assert_eq!(
+        (order.status.as_str(), order.placed_at.to_string().as_str()),
+        ("placed", "2024-01-01T00:00:01Z")
+    );
     let note: Order = harness.row("order-C2").unwrap();
-    assert_eq!((note.status.as_str(), note.total.to_string()), ("credited", "-5.100".to_owned()));
+    assert_eq!(
+        (note.status.as_str(), note.total.to_string()),
+        ("credited", "-5.100".to_owned())
+    );
     let sums = ["10.201", "15.301", "-5.100"].map(str::to_owned);
     assert_eq!(customer(&mut harness, "17850"), (2, 3, 5, sums));
     harness.assert_same_at_any_batch_size();
@@ -51,10 +65,15 @@ fn sales_to_nobody_in_particular_have_an_order_and_no_customer() {
 fn an_adjustment_is_header_and_line_in_one() {
     let mut harness = Harness::<OrderSummary>::new();
     let mut both = header(Some("c"));
-    both.as_object_mut().unwrap().extend(line(1, "-11062.06").as_object().unwrap().clone());
+    both.as_object_mut()
+        .unwrap()
+        .extend(line(1, "-11062.06").as_object().unwrap().clone());
     harness.given("order-A1", "AdjustmentPosted", both);
     let row: Order = harness.row("order-A1").unwrap();
-    assert_eq!((row.status.as_str(), row.lines, row.total.to_string()), ("adjusted", 1, "-11062.060".to_owned()));
+    assert_eq!(
+        (row.status.as_str(), row.lines, row.total.to_string()),
+        ("adjusted", 1, "-11062.060".to_owned())
+    );
     let sums = ["-11062.060", "0.000", "0.000"].map(str::to_owned);
     assert_eq!(customer(&mut harness, "c"), (1, 1, 1, sums));
 }
@@ -65,7 +84,10 @@ fn a_line_before_its_order_is_a_failure_that_says_so() {
     harness.given("order-1", "OrderPlaced", header(None));
     harness.given("order-2", "LineAdded", line(1, "2.00"));
     let failure = harness.run().unwrap_err();
-    assert_eq!((failure.index, failure.message.as_str()), (Some(1), "a line came before its order"));
+    assert_eq!(
+        (failure.index, failure.message.as_str()),
+        (Some(1), "a line came before its order")
+    );
     assert!(failure.trace.starts_with("at src/lib.rs:"), "{}", failure.trace);
 }
 
@@ -75,5 +97,8 @@ fn a_price_that_is_no_decimal_is_named() {
     harness.given("order-1", "OrderPlaced", header(None));
     harness.given("order-1", "LineAdded", line(1, "2,00"));
     let message = harness.run().unwrap_err().message;
-    assert!(message.starts_with("data of LineAdded: '2,00' is not a decimal"), "{message}");
+    assert!(
+        message.starts_with("data of LineAdded: '2,00' is not a decimal"),
+        "{message}"
+    );
 }

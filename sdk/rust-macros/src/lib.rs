@@ -163,7 +163,7 @@ fn row(
         let handle = Ident::new(&unraw(&index.name).to_uppercase(), index.name.span());
         if columns
             .iter()
-            .any(|column| unraw(column.ident).to_uppercase() == handle.to_string())
+            .any(|column| handle == unraw(column.ident).to_uppercase())
         {
             return Err(Error::new(
                 index.name.span(),

@@ -56,6 +56,7 @@ impl<R, F> Column<R, F> {
 
     /// Adds to the cell's value; nothing counts as 0. A sum that does not fit faults.
     #[inline]
+    #[allow(clippy::should_implement_trait)] // `Order::LINES + 1` would promise a sum, not a change.
     pub fn add(self, value: impl IntoField<F::Base>) -> Cell<R>
     where
         F: Number,

@@ -1,0 +1,409 @@
+//! The golden vectors of `wit/golden`: every SDK reads the same files.
+//!
+//! To write them anew after a change of the format: `LAMPHOUSE_WRITE_GOLDEN=1 cargo test -p lamphouse-contract --test
+//! golden`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+
+use lamphouse_contract::packed::{self, Event, Reader};
+use lamphouse_contract::{Cell, CellChange, Change, Decimal, Value};
+use serde_json::{Value as Json, json};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}
+
+/// A value as the golden files name it: its type and, as text where a JSON number would not do, what it is.
+fn to_json(value: &Value) -> Json {
+    match value {
+        Value::Null => json!({"type": "null"}),
+        Value::Boolean(value) => json!({"type": "boolean", "value": value}),
+        Value::Integer(value) => json!({"type": "integer", "value": value.to_string()}),
+        Value::Real(value) => json!({"type": "real", "value": value}),
+        Value::Decimal(value) => json!({"type": "decimal", "value": value.to_string()}),
+        Value::Text(value) => json!({"type": "text", "value": value}),
+        Value::Bytes(value) => json!({"type": "bytes", "value": hex(value)}),
+        Value::Timestamp(value) => json!({"type": "timestamp", "value": value.to_string()}),
+        Value::Json(value) => json!({"type": "json", "value": value}),
+    }
+}
+
+fn from_json(json: &Json) -> Value {
+    let text = || json["value"].as_str().unwrap();
+    match json["type"].as_str().unwrap() {
+        "null" => Value::Null,
+        "boolean" => Value::Boolean(json["value"].as_bool().unwrap()),
+        "integer" => Value::Integer(text().parse().unwrap()),
+        "real" => Value::Real(json["value"].as_f64().unwrap()),
+        "decimal" => Value::Decimal(Decimal::parse(text()).unwrap()),
+        "text" => Value::Text(text().into()),
+        "bytes" => Value::Bytes(unhex(text()).into()),
+        "timestamp" => Value::Timestamp(text().parse().unwrap()),
+        "json" => Value::Json(text().into()),
+        other => panic!("type {other} is unknown"),
+    }
+}
+
+fn values_to_json(values: &[Value]) -> Json {
+    values.iter().map(to_json).collect()
+}
+
+fn values_from_json(json: &Json) -> Box<[Value]> {
+    json.as_array().unwrap().iter().map(from_json).collect()
+}
+
+fn change_to_json(change: &Change) -> Json {
+    let cells = |cells: &[Cell]| -> Json {
+        let cell = |cell: &Cell| match &cell.change {
+            CellChange::Set(value) => json!({"column": cell.column, "set": to_json(value)}),
+            CellChange::Add(value) => json!({"column": cell.column, "add": to_json(value)}),
+        };
+        cells.iter().map(cell).collect()
+    };
+    match change {
+        Change::Put { table, row } => json!({"put": {"table": table, "row": values_to_json(row)}}),
+        Change::Patch {
+            table,
+            key,
+            cells: list,
+        } => {
+            json!({"patch": {"table": table, "key": values_to_json(key), "cells": cells(list)}})
+        }
+        Change::Upsert {
+            table,
+            key,
+            cells: list,
+        } => {
+            json!({"upsert": {"table": table, "key": values_to_json(key), "cells": cells(list)}})
+        }
+        Change::Remove { table, key } => json!({"remove": {"table": table, "key": values_to_json(key)}}),
+    }
+}
+
+fn change_from_json(json: &Json) -> Change {
+    let (operation, body) = json.as_object().unwrap().iter().next().unwrap();
+    let table = body["table"].as_u64().unwrap() as u32;
+    let key = || values_from_json(&body["key"]);
+    let cells = || -> Vec<Cell> {
+        let cell = |cell: &Json| Cell {
+            column: cell["column"].as_u64().unwrap() as u32,
+            change: match cell.get("set") {
+                Some(value) => CellChange::Set(from_json(value)),
+                None => CellChange::Add(from_json(&cell["add"])),
+            },
+        };
+        body["cells"].as_array().unwrap().iter().map(cell).collect()
+    };
+    match operation.as_str() {
+        "put" => Change::Put {
+            table,
+            row: values_from_json(&body["row"]),
+        },
+        "patch" => Change::Patch {
+            table,
+            key: key(),
+            cells: cells(),
+        },
+        "upsert" => Change::Upsert {
+            table,
+            key: key(),
+            cells: cells(),
+        },
+        "remove" => Change::Remove { table, key: key() },
+        other => panic!("operation {other} is unknown"),
+    }
+}
+
+fn event_to_json(event: &Event<'_>) -> Json {
+    json!({
+        "position": event.position.to_string(),
+        "part": event.part,
+        "id": event.id,
+        "stream_id": event.stream_id,
+        "stream_type": event.stream_type,
+        "stream_version": event.stream_version.to_string(),
+        "event_type": event.event_type,
+        "schema_version": event.schema_version,
+        "data": event.data,
+        "metadata": event.metadata,
+        "occurred_at": event.occurred_at.to_string(),
+        "recorded_at": event.recorded_at.to_string(),
+    })
+}
+
+fn event_from_json(json: &Json) -> Event<'_> {
+    let text = |name: &str| json[name].as_str().unwrap();
+    Event {
+        position: text("position").parse().unwrap(),
+        part: json["part"].as_u64().unwrap() as u32,
+        id: text("id"),
+        stream_id: text("stream_id"),
+        stream_type: text("stream_type"),
+        stream_version: text("stream_version").parse().unwrap(),
+        event_type: text("event_type"),
+        schema_version: json["schema_version"].as_u64().unwrap() as u32,
+        data: text("data"),
+        metadata: text("metadata"),
+        occurred_at: text("occurred_at").parse().unwrap(),
+        recorded_at: text("recorded_at").parse().unwrap(),
+    }
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.into())
+}
+
+fn decimal(text: &str) -> Value {
+    Value::Decimal(Decimal::parse(text).unwrap())
+}
+
+/// A value at each border where the shortest form changes.
+fn some_values() -> Vec<Value> {
+    let mut values = vec![Value::Null, Value::Boolean(false), Value::Boolean(true)];
+    for number in [
+        0,
+        127,
+        128,
+        255,
+        256,
+        65_535,
+        65_536,
+        4_294_967_295,
+        4_294_967_296,
+        9_007_199_254_740_993,
+        i64::MAX,
+        -1,
+        -32,
+        -33,
+        -128,
+        -129,
+        -32_768,
+        -32_769,
+        -2_147_483_648,
+        -2_147_483_649,
+        i64::MIN,
+    ] {
+        values.push(Value::Integer(number));
+    }
+    values.extend([0.0, 1.5, -2.25, 0.1, 1e300, -5e-324].map(Value::Real));
+    for number in [
+        "0",
+        "7",
+        "42",
+        "-1",
+        "1.50",
+        "-12.345",
+        "0.00",
+        "1234567.8",
+        "99999999999999999999999999999999999999",
+    ] {
+        values.push(decimal(number));
+    }
+    values.push(decimal("-0.00000000000000000000000000000000000001"));
+    values.extend(["", "a", "Größe 🏮 \"x\"\n"].map(text));
+    for length in [31, 32, 255, 256] {
+        values.push(text(&"x".repeat(length)));
+    }
+    values.push(Value::Bytes([].into()));
+    values.push(Value::Bytes([0, 1, 254, 255].into()));
+    values.push(Value::Bytes((0..=255).collect()));
+    for micros in [0, 1, -1, 1_700_000_000_123_456, i64::MIN, i64::MAX] {
+        values.push(Value::Timestamp(micros));
+    }
+    for json in [
+        "{}",
+        "[]",
+        "null",
+        "1",
+        "\"12\"",
+        r#"{"a":[1,2.5,"é"]}"#,
+        r#"{"long":"0123456789012345678901234567890"}"#,
+    ] {
+        values.push(Value::Json(json.into()));
+    }
+    values
+}
+
+fn some_changes() -> Vec<Change> {
+    let key = || -> Box<[Value]> { [text("order-1")].into() };
+    let cell = |column, change| Cell { column, change };
+    vec![
+        Change::Put {
+            table: 0,
+            row: [text("order-1"), Value::Null, Value::Integer(3), decimal("12.50")].into(),
+        },
+        Change::Put {
+            table: 1,
+            row: some_values().into_iter().take(20).collect(),
+        },
+        Change::Patch {
+            table: 0,
+            key: key(),
+            cells: vec![cell(1, CellChange::Set(text("c-7")))],
+        },
+        Change::Patch {
+            table: 0,
+            key: key(),
+            cells: vec![
+                cell(2, CellChange::Add(Value::Integer(-1))),
+                cell(3, CellChange::Add(decimal("-0.05"))),
+            ],
+        },
+        Change::Upsert {
+            table: 200,
+            key: [Value::Integer(5), Value::Timestamp(-1), Value::Boolean(true)].into(),
+            cells: vec![
+                cell(130, CellChange::Set(Value::Json("{}".into()))),
+                cell(4, CellChange::Add(Value::Real(0.5))),
+                cell(5, CellChange::Set(Value::Null)),
+            ],
+        },
+        Change::Upsert {
+            table: 1,
+            key: key(),
+            cells: vec![],
+        },
+        Change::Remove {
+            table: 1,
+            key: [decimal("1.50"), Value::Bytes([0].into())].into(),
+        },
+    ]
+}
+
+fn some_events() -> Vec<Event<'static>> {
+    let event = Event {
+        position: 1,
+        part: 0,
+        id: "0193a5e0-0000-7000-8000-000000000001",
+        stream_id: "order-536365",
+        stream_type: "order",
+        stream_version: 1,
+        event_type: "OrderPlaced",
+        schema_version: 1,
+        data: r#"{"customer_id":"17850","total":"12.50"}"#,
+        metadata: r#"{"reason":"Customer order invoiced"}"#,
+        occurred_at: 1_291_191_960_000_000,
+        recorded_at: 1_700_000_000_123_456,
+    };
+    vec![
+        event,
+        Event {
+            position: 9_007_199_254_740_991,
+            part: 300,
+            stream_version: 70_000,
+            schema_version: 128,
+            ..event
+        },
+        Event {
+            stream_id: "größe-🏮",
+            data: "{}",
+            metadata: "{}",
+            occurred_at: -1,
+            recorded_at: 0,
+            ..event
+        },
+    ]
+}
+
+fn golden(name: &str, made: &Json) -> Vec<Json> {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../wit/golden")
+        .join(name);
+    if std::env::var_os("LAMPHOUSE_WRITE_GOLDEN").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, serde_json::to_string_pretty(made).unwrap() + "\n").unwrap();
+    }
+    let written: Json = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(written, *made, "wit/golden/{name} is not what is written today");
+    written.as_array().unwrap().clone()
+}
+
+fn bytes_of(vector: &Json) -> Vec<u8> {
+    unhex(vector["hex"].as_str().unwrap())
+}
+
+#[test]
+fn values_are_as_the_golden_file_says() {
+    let made = some_values().into_iter().map(|value| {
+        let mut bytes = vec![];
+        packed::write_value(&mut bytes, &value);
+        json!({"value": to_json(&value), "hex": hex(&bytes)})
+    });
+    for vector in golden("values.json", &made.collect()) {
+        let bytes = bytes_of(&vector);
+        let mut reader = Reader::new(&bytes);
+        let value = reader.value().unwrap().to_value();
+        assert!(reader.is_at_end());
+        assert_eq!(to_json(&value), vector["value"]);
+        assert_eq!(value, from_json(&vector["value"]));
+    }
+}
+
+#[test]
+fn events_are_as_the_golden_file_says() {
+    let made = some_events().into_iter().map(|event| {
+        let mut bytes = vec![];
+        packed::write_event(&mut bytes, &event);
+        json!({"event": event_to_json(&event), "hex": hex(&bytes)})
+    });
+    for vector in golden("events.json", &made.collect()) {
+        let bytes = bytes_of(&vector);
+        let events: Vec<_> = packed::events(&bytes).collect::<Result<_, _>>().unwrap();
+        assert_eq!(events, [event_from_json(&vector["event"])]);
+    }
+}
+
+#[test]
+fn changes_are_as_the_golden_file_says() {
+    let made = some_changes().into_iter().map(|change| {
+        let mut bytes = vec![];
+        packed::write_change(&mut bytes, &change);
+        json!({"change": change_to_json(&change), "hex": hex(&bytes)})
+    });
+    for vector in golden("changes.json", &made.collect()) {
+        let bytes = bytes_of(&vector);
+        let changes: Vec<_> = packed::changes(&bytes).collect::<Result<_, _>>().unwrap();
+        assert_eq!(changes, [change_from_json(&vector["change"])]);
+    }
+}
+
+#[test]
+fn reads_and_answers_are_as_the_golden_file_says() {
+    let row: Box<[Value]> = [text("order-1"), Value::Null, Value::Integer(3), decimal("12.50")].into();
+    let made = [
+        (0u32, vec![text("order-1")], Some(row)),
+        (7, vec![Value::Integer(1), text("é")], None),
+    ]
+    .map(|(table, key, answer)| {
+        let (mut read, mut answered) = (vec![], vec![]);
+        packed::write_read(&mut read, table, &key);
+        packed::write_answer(&mut answered, answer.as_deref());
+        json!({
+            "read": {"table": table, "key": values_to_json(&key)},
+            "hex": hex(&read),
+            "answer": answer.as_deref().map(values_to_json),
+            "answer_hex": hex(&answered),
+        })
+    });
+    for vector in golden("reads.json", &made.into_iter().collect()) {
+        let bytes = bytes_of(&vector);
+        let reads: Vec<_> = packed::reads(&bytes).collect::<Result<_, _>>().unwrap();
+        let table = vector["read"]["table"].as_u64().unwrap() as u32;
+        assert_eq!(reads, [(table, values_from_json(&vector["read"]["key"]))]);
+        let bytes = unhex(vector["answer_hex"].as_str().unwrap());
+        let answers: Vec<_> = packed::answers(&bytes).collect::<Result<_, _>>().unwrap();
+        let answer = Some(&vector["answer"])
+            .filter(|answer| !answer.is_null())
+            .map(values_from_json);
+        assert_eq!(answers, [answer]);
+    }
+}
