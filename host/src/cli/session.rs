@@ -10,6 +10,7 @@ use super::args::Globals;
 use super::output::Output;
 use crate::api::{RemoteOperator, Token};
 use crate::config::Config;
+use crate::core::clock::Clock;
 use crate::deploy::operator::{HostStatus, Operator};
 use crate::log::EventLog;
 use crate::tables::TableStore;
@@ -54,7 +55,9 @@ impl Session {
 
     /// The event log; made when it is not there.
     pub(super) fn log(&self) -> Result<Arc<dyn EventLog>> {
-        bail!("this build cannot open the event log at {}", self.config.log)
+        let Config { log, append, .. } = &self.config;
+        crate::log::open(log, append, Clock::system(), self.runtime().clone())
+            .with_context(|| format!("the event log at {log} cannot be opened"))
     }
 
     /// The read tables; made when they are not there.

@@ -39,6 +39,8 @@ use crate::core::{
     Class, EventBatch, EventFilter, EventId, LogId, NewEvent, Position, StoredEvent, StreamVersion,
 };
 
+pub use validate::check_line;
+
 /// Opens an event log; makes it where there is none, and brings an older one's schema up to date.
 ///
 /// Several processes may do so at once. `runtime` drives the PostgreSQL connections and must outlive the log; it has to

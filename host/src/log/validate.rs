@@ -183,7 +183,9 @@ pub(super) fn import(lines: Vec<ImportEvent>, limits: &AppendLimits) -> Result<V
         .collect()
 }
 
-fn check_line(line: &ImportEvent, limits: &AppendLimits) -> Result<(), String> {
+/// Holds a line against the limits, as [`super::EventLog::import`] does first; the error follows "line 7: ". For callers
+/// that want to name every bad line of a batch, where the import names the first.
+pub fn check_line(line: &ImportEvent, limits: &AppendLimits) -> Result<(), String> {
     check_stream(&line.stream_id, &line.stream_type, limits)?;
     if let Some(key) = &line.idempotency_key {
         check_key(key, limits)?;

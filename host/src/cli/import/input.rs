@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,29 +35,50 @@ impl Input {
         }
     }
 
-    /// Standard input. Where it must be read twice (`spool`: a folder), it is copied there first, nameless.
-    pub(super) fn stdin(spool: Option<&Path>) -> io::Result<Self> {
-        let place = match spool {
-            None => Place::Stdin,
-            Some(folder) => {
-                std::fs::create_dir_all(folder)?;
-                let path = folder.join(format!("import-{}", std::process::id()));
-                let mut file = File::options()
-                    .read(true)
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .open(&path)?;
-                // Without its name it goes away with this process, however that ends.
-                std::fs::remove_file(&path)?;
-                io::copy(&mut io::stdin().lock(), &mut file)?;
-                file.flush()?;
-                Place::Spooled(file)
-            }
-        };
-        Ok(Self {
+    pub(super) fn stdin() -> Self {
+        Self {
             name: "standard input".to_owned(),
-            place,
+            place: Place::Stdin,
+        }
+    }
+
+    /// Whether it can be read once only: a pipe.
+    pub(super) fn is_stream(&self) -> bool {
+        match &self.place {
+            // What is not there is reported when it is opened.
+            Place::Path(path) => path
+                .metadata()
+                .is_ok_and(|about| !about.is_file() && !about.is_dir()),
+            Place::Spooled(_) => false,
+            Place::Stdin => true,
+        }
+    }
+
+    /// A nameless copy in a folder, made by reading it to its end.
+    pub(super) fn spooled(self, folder: &Path) -> io::Result<Self> {
+        // It may be the data folder, which is for its owner's eyes only.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+        let path = folder.join(format!("import-{}", std::process::id()));
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)?;
+        // Without its name it goes away with this process, however that ends.
+        std::fs::remove_file(&path)?;
+        match &self.place {
+            Place::Path(path) => io::copy(&mut File::open(path)?, &mut file)?,
+            Place::Spooled(_) => return Ok(self),
+            Place::Stdin => io::copy(&mut io::stdin().lock(), &mut file)?,
+        };
+        file.flush()?;
+        Ok(Self {
+            name: self.name,
+            place: Place::Spooled(file),
         })
     }
 
@@ -92,15 +114,6 @@ impl Input {
             meter,
             bytes,
         })
-    }
-
-    /// Whether [`Self::open`] can be called twice.
-    pub(super) fn can_reopen(&self) -> bool {
-        match &self.place {
-            Place::Path(path) => path.metadata().is_ok_and(|about| about.is_file()),
-            Place::Spooled(_) => true,
-            Place::Stdin => false,
-        }
     }
 }
 

@@ -19,7 +19,7 @@ use super::progress::Progress;
 use super::session::Session;
 use super::table::plain;
 use super::units;
-use crate::core::limits::AppendLimits;
+use crate::log::{ImportEvent, check_line};
 use batches::Bounds;
 use input::Input;
 pub(super) use line::ExportLine;
@@ -95,7 +95,7 @@ impl Import {
                 }
                 !interrupt.is_set()
             };
-            let check = |event: &crate::log::ImportEvent| check(event, limits);
+            let check = |event: &ImportEvent| check_line(event, limits);
             let result = run::run(log.as_ref(), &input, bounds, &check, &mut look);
             drop(progress);
             let done = result.map_err(|failed| explain(&input.name, failed))?;
@@ -130,19 +130,23 @@ impl Import {
     }
 }
 
+/// What can be read once only is kept in the folder `spool` while it is compared with what the log knows.
 fn input(file: &Path, spool: Option<&Path>) -> Result<Input> {
-    if file == Path::new("-") {
-        return Input::stdin(spool).with_context(|| {
-            let folder = spool.unwrap_or(Path::new(".")).display();
-            format!("standard input cannot be kept in {folder} while it is compared with earlier imports")
-        });
+    let input = if file == Path::new("-") {
+        Input::stdin()
+    } else {
+        Input::path(file)
+    };
+    let name = input.name.clone();
+    match spool {
+        Some(folder) if input.is_stream() => input.spooled(folder).with_context(|| {
+            format!(
+                "{name} cannot be kept in {} while it is compared with earlier imports",
+                folder.display()
+            )
+        }),
+        _ => Ok(input),
     }
-    Ok(Input::path(file))
-}
-
-/// What the log would refuse, so that all bad lines of a batch are named together.
-fn check(_event: &crate::log::ImportEvent, _limits: &AppendLimits) -> Result<(), String> {
-    Ok(())
 }
 
 impl FileReport {

@@ -78,7 +78,7 @@ pub(super) fn run(
     };
     let mut start = Start::new();
     let mut stopped = false;
-    if !cursors.is_empty() && input.can_reopen() {
+    if !cursors.is_empty() && !input.is_stream() {
         let found = input.open().and_then(|mut reading| {
             let (meter, bytes) = (reading.meter.clone(), reading.bytes);
             resume::find(&mut reading.text, &cursors, || {
