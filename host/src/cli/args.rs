@@ -113,12 +113,18 @@ impl Cli {
             (_, _) => "lamphouse=trace,debug",
         };
         telemetry::setup(globals.log_format, level);
-        if let Command::Init(init) = command {
-            return init.run(&globals, out);
-        }
+        let command = match command {
+            Command::Init(init) => return init.run(&globals, out),
+            Command::Plugin(PluginArgs {
+                command: PluginCommand::Check(check),
+            }) => return check.run(&globals, out),
+            command => command,
+        };
         let session = Session::open(&globals)?;
         match command {
-            Command::Init(init) => init.run(&globals, out),
+            Command::Init(_) | Command::Plugin(_) => {
+                unreachable!("invariant: handled above, they need no project")
+            }
             Command::Serve(serve) => serve.run(&session, out),
             Command::Dev(dev) => dev.run(&session, out),
             Command::CatchUp(catch_up) => catch_up.run(&session, out),
@@ -137,9 +143,6 @@ impl Cli {
             Command::Cutover(cutover) => cutover.run(&session, out),
             Command::Rollback(rollback) => rollback.run(&session, out),
             Command::Query(query) => query.run(&session, out),
-            Command::Plugin(PluginArgs {
-                command: PluginCommand::Check(check),
-            }) => check.run(&session, out),
         }
     }
 }

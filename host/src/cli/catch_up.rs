@@ -1,13 +1,18 @@
 //! `lamphouse catch-up`: every projection to the head, then the end.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
 
 use super::output::Output;
 use super::progress::Progress;
 use super::session::Session;
 use super::table::{plain, plain_lines};
 use super::units;
-use crate::deploy::operator::{GenerationStatus, HostStatus};
+use crate::deploy::operator::{GenerationStatus, HostStatus, Operator, ProjectionStatus};
+
+/// Between two looks at a running host.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Bring every projection level with the log, switch what is to be switched, and end
 ///
@@ -21,10 +26,18 @@ pub(super) struct CatchUp {}
 impl CatchUp {
     pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
         let mut progress = Progress::new("catch-up", "events");
-        let status = session.catch_up(&mut |status| {
+        let mut show = |status: &HostStatus| {
             let (share, text) = moment(status);
             progress.at_text(share, &text);
-        })?;
+        };
+        let status = match session.reach_to_catch_up()? {
+            Ok(remote) => wait(&remote, &mut show)?,
+            Err(host) => {
+                let status = host.run_until_caught_up(&mut show);
+                host.stop();
+                status?
+            }
+        };
         drop(progress);
         if out.json {
             return out.document(&status);
@@ -48,6 +61,49 @@ impl CatchUp {
             ))
         })
     }
+}
+
+/// Waits until a running host is level with the head that the log has now.
+fn wait(host: &dyn Operator, show: &mut dyn FnMut(&HostStatus)) -> Result<HostStatus> {
+    let head = host.status()?.log.head;
+    loop {
+        let status = host.status()?;
+        show(&status);
+        if is_level(&status, head)? {
+            return Ok(status);
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Whether nothing is to be done up to `head`; an error when something cannot get there.
+fn is_level(status: &HostStatus, head: u64) -> Result<bool> {
+    let running = || {
+        status
+            .projections
+            .iter()
+            .filter(|projection| !["paused", "removed"].contains(&&*projection.state))
+    };
+    let stopped = running().filter(|projection| ["faulted", "diverged"].contains(&&*projection.state));
+    let refused = status.files.iter().filter(|file| file.state == "refused");
+    let wrong: Vec<String> = stopped
+        .map(|projection| format!("{}: {}", projection.name, projection.message))
+        .chain(refused.map(|file| format!("{}: {}", file.file, file.message)))
+        .collect();
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("\n"));
+    }
+    let settling = status.files.iter().any(|file| file.state == "settling");
+    // One that waits for a person's cutover is as level as it gets.
+    let level = |projection: &ProjectionStatus| {
+        let waits = projection.state == "waiting" || projection.state == "live";
+        waits
+            && projection
+                .live
+                .as_ref()
+                .is_some_and(|live| live.checkpoint >= head)
+    };
+    Ok(!settling && running().all(level))
 }
 
 /// How far the generation is that is furthest behind.
@@ -102,5 +158,22 @@ mod tests {
             (Some(0.5), "behind g3 · 283,903 of 567,806 events")
         );
         assert_eq!(moment(&status(Vec::new())).0, None);
+    }
+
+    #[test]
+    fn level_is_when_nothing_moves_and_nothing_is_wrong() {
+        let with = |state: &str, checkpoint| {
+            status(vec![projection(
+                "orders",
+                state,
+                Some(generation(1, "1.0.0", "live", checkpoint)),
+            )])
+        };
+        assert!(is_level(&with("live", 567_806), 567_806).expect("nothing is wrong"));
+        assert!(is_level(&with("live", 567_000), 567_000).expect("what came since does not count"));
+        assert!(!is_level(&with("live", 566_999), 567_000).expect("nothing is wrong"));
+        assert!(!is_level(&with("building", 567_806), 567_806).expect("nothing is wrong"));
+        assert!(is_level(&with("paused", 7), 567_806).expect("a pause is wanted"));
+        assert!(is_level(&with("faulted", 567_806), 567_806).is_err());
     }
 }

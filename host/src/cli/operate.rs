@@ -1,7 +1,7 @@
 //! The verbs that act on one projection, `rebuild`, `pause`, `resume`, `cutover` and `rollback`: ask, then wait until it
 //! is done.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use serde::Serialize;
@@ -16,6 +16,8 @@ use crate::deploy::operator::{GenerationStatus, HostStatus, Outcome, Verb};
 
 /// Between two looks at a host that works.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long a cutover may fail, and be tried again, before a person is told.
+const HINDERED_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// Build a projection's tables anew, beside the live ones, and switch to them
 ///
@@ -149,14 +151,23 @@ impl Target {
             };
             let interrupt = Interrupt::listen(session.runtime(), advice);
             let mut progress = Progress::new(self.name.clone(), "events");
+            let mut hindered = None;
             outcome.message = loop {
-                match look(&reached.operator.status()?, &self.name, &verb, outcome.generation) {
+                let status = reached.operator.status()?;
+                match look(&status, &self.name, &verb, outcome.generation) {
                     Look::Done(message) => {
                         outcome.done = true;
                         break message;
                     }
                     Look::Failed(message) => return Err(anyhow!(message)),
                     Look::Going { share, text } => progress.at_text(share, &text),
+                }
+                hindered = hindrance(&status, &self.name)
+                    .map(|why| (hindered.map_or_else(Instant::now, first), why));
+                if let Some((since, why)) = &hindered
+                    && since.elapsed() > HINDERED_TIME_MAX
+                {
+                    bail!("{why}");
                 }
                 if interrupt.is_set() {
                     bail!("interrupted; {}", outcome.message);
@@ -172,6 +183,22 @@ impl Target {
         }
         out.line(plain_lines(&outcome.message))
     }
+}
+
+fn first<A, B>((first, _): (A, B)) -> A {
+    first
+}
+
+/// Why a cutover does not happen, while the host tries again.
+fn hindrance(status: &HostStatus, name: &str) -> Option<String> {
+    let projection = status
+        .projections
+        .iter()
+        .find(|projection| projection.name == name)?;
+    projection
+        .message
+        .contains("did not happen")
+        .then(|| projection.message.clone())
 }
 
 /// What a status says of something that was asked for.
@@ -226,10 +253,12 @@ fn look(status: &HostStatus, name: &str, verb: &Verb, generation: Option<i64>) -
         {
             Look::Failed(failure(target, &projection.message))
         }
-        "ready" if *verb == Verb::Rebuild && projection.state == "waiting" => Look::Done(format!(
-            "g{} of {name} is built and waits: {}",
-            target.generation, projection.message
-        )),
+        // The message says which decision of a person's is missing.
+        _ if projection.state == "waiting" && projection.message.contains("`lamphouse cutover") => match verb
+        {
+            Verb::Rebuild => Look::Done(projection.message.clone()),
+            _ => Look::Failed(projection.message.clone()),
+        },
         _ => {
             let head = status.log.head.max(1);
             let mut parts = vec![
@@ -329,15 +358,21 @@ mod tests {
     }
 
     #[test]
-    fn a_rebuild_that_waits_for_a_person_is_done_and_a_cutover_is_not() {
-        let ready = rebuilding("waiting", generation(4, "2.0.0", "ready", 567_806));
-        assert!(
-            matches!(look(&ready, "orders", &Verb::Rebuild, Some(4)), Look::Done(text) if text.contains("waits"))
-        );
+    fn a_decision_that_is_missing_ends_the_wait() {
+        let mut ready = rebuilding("waiting", generation(4, "2.0.0", "ready", 567_806));
         assert!(matches!(
-            look(&ready, "orders", &Verb::Cutover { breaking: true }, Some(4)),
+            look(&ready, "orders", &Verb::Rebuild, Some(4)),
             Look::Going { .. }
         ));
+        ready.projections[0].message =
+            "it is breaking; `lamphouse cutover orders --breaking` switches".to_owned();
+        assert!(
+            matches!(look(&ready, "orders", &Verb::Rebuild, Some(4)), Look::Done(text) if text.contains("breaking"))
+        );
+        let cutover = Verb::Cutover { breaking: false };
+        assert!(
+            matches!(look(&ready, "orders", &cutover, Some(4)), Look::Failed(text) if text.contains("breaking"))
+        );
     }
 
     #[test]

@@ -1,9 +1,20 @@
 //! `lamphouse serve` and `lamphouse dev`: a host until it is told to stop.
 
-use anyhow::Result;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::{Context, Result, bail};
+
+use super::interrupt::stop_asked;
 use super::output::Output;
-use super::session::{HostMode, Session};
+use super::session::Session;
+use super::table::plain_lines;
+use super::units;
+use crate::api::{self, Token};
+use crate::deploy::{BuildEvent, Mode, watch_sources};
+use crate::telemetry::Event;
+use crate::telemetry::events::{HostStarted, HostStopping, PluginBuilding, PluginBuilt, PluginNotBuilt};
 
 /// Run the projections of this project and keep their tables level with the log
 ///
@@ -17,20 +28,137 @@ pub(super) struct Serve {}
 
 /// Run as serve does, for someone who writes a plugin
 ///
-/// A plugin file whose bytes changed is deployed at once as a new generation, also under the same version.
+/// A plugin file whose bytes changed is deployed at once as a new generation, also under the same version. The plugin
+/// projects that are named are built at the start and whenever their sources change.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  lamphouse dev --verbose")]
-pub(super) struct Dev {}
+#[command(after_help = "Examples:
+  lamphouse dev
+  lamphouse dev ../order-summary        a folder with Cargo.toml, built by cargo for wasm32-unknown-unknown")]
+pub(super) struct Dev {
+    /// Plugin projects to build into the plugin folder
+    #[arg(value_name = "PROJECT")]
+    projects: Vec<PathBuf>,
+}
 
 impl Serve {
     pub(super) fn run(self, session: &Session, _: &mut Output) -> Result<()> {
-        session.serve(HostMode::Serve)
+        host(session, Mode::Serve)
     }
 }
 
 impl Dev {
     pub(super) fn run(self, session: &Session, _: &mut Output) -> Result<()> {
-        session.serve(HostMode::Dev)
+        let mut projects = Vec::new();
+        for project in &self.projects {
+            if !project.join("Cargo.toml").is_file() {
+                bail!("{} is no plugin project: it has no Cargo.toml", project.display());
+            }
+            projects.push(
+                project
+                    .canonicalize()
+                    .with_context(|| format!("{}", project.display()))?,
+            );
+        }
+        if projects.is_empty() {
+            return host(session, Mode::Dev);
+        }
+        let (plugins, folder) = (session.config.plugins.clone(), session.config.data.join("build"));
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = stop.clone();
+        let builder = std::thread::Builder::new()
+            .name("builder".to_owned())
+            .spawn(move || watch_sources(&projects, &plugins, &folder, &told, tell))
+            .context("no thread could be started")?;
+        let result = host(session, Mode::Dev);
+        stop.store(true, Ordering::Release);
+        // A panic there has been printed already.
+        let _ = builder.join();
+        result
+    }
+}
+
+/// Runs a host and its admin surface until a signal.
+fn host(session: &Session, mode: Mode) -> Result<()> {
+    let config = &session.config;
+    let token = Token::load_or_create(&config.data)?;
+    // First the port: a host that cannot be reached should not begin.
+    let listener = session.block_on(api::bind(&config.listen))?;
+    let address = listener
+        .local_addr()
+        .context("the listening socket has no address")?
+        .to_string();
+    let host = session.start_host(mode)?;
+    host.announce(&address);
+    HostStarted {
+        address: &address,
+        log: &config.log.to_string(),
+        tables: &config.tables.to_string(),
+        plugins: &config.plugins.display().to_string(),
+    }
+    .emit();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = api::serve(listener, host.clone(), token, async {
+        // A dropped sender asks for the end too.
+        let _ = stopped.await;
+    });
+    let mut serving = session.runtime().spawn(serving);
+    let ended = session.block_on(async {
+        tokio::select! {
+            why = stop_asked() => Ok(why),
+            ended = &mut serving => Err(ended),
+        }
+    });
+    let surface = match ended {
+        Ok(why) => {
+            HostStopping { why }.emit();
+            session.runtime().spawn(async {
+                stop_asked().await;
+                std::process::exit(130);
+            });
+            drop(stop);
+            session.block_on(serving)
+        }
+        Err(ended) => {
+            HostStopping {
+                why: "the admin surface ended",
+            }
+            .emit();
+            ended
+        }
+    };
+    host.stop();
+    surface
+        .context("the admin surface failed, which is a bug of ours")?
+        .context("the admin surface failed")
+}
+
+/// Says how a build goes.
+fn tell(event: BuildEvent) {
+    let name = |path: &Path| path.display().to_string();
+    match event {
+        BuildEvent::Began(project) => PluginBuilding {
+            project: &name(&project),
+        }
+        .emit(),
+        BuildEvent::Built {
+            project,
+            file,
+            changed,
+            time,
+        } => PluginBuilt {
+            project: &name(&project),
+            file: &name(&file),
+            changed,
+            time: &units::duration(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        }
+        .emit(),
+        BuildEvent::Failed(project, why) => {
+            PluginNotBuilt {
+                project: &name(&project),
+            }
+            .emit();
+            // The compiler's own words are for reading, line by line.
+            super::progress::say(&plain_lines(&why));
+        }
     }
 }

@@ -1,19 +1,27 @@
 //! Opens what a verb needs: configuration, log, tables, and a host to ask.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::runtime::{Handle, Runtime};
 
 use super::args::Globals;
-use super::output::Output;
 use crate::api::{RemoteOperator, Token};
-use crate::config::Config;
+use crate::config::{Config, FILE};
 use crate::core::clock::Clock;
-use crate::deploy::operator::{HostStatus, Operator};
+use crate::deploy::operator::{HostInfo, HostStatus, OperateError, Operator, Outcome, Verb};
+use crate::deploy::{Host, HostError, Mode};
 use crate::log::EventLog;
 use crate::tables::TableStore;
+
+/// How long a host that owns the tables may take to say where it listens.
+const ANNOUNCE_TIME_MAX: Duration = Duration::from_secs(5);
+/// Between two looks at that.
+const ANNOUNCE_LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a host in this process may take to read what is stored.
+const LOAD_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// What one command works with.
 pub(super) struct Session {
@@ -23,7 +31,7 @@ pub(super) struct Session {
 
 /// A host to ask: the running one, or one in this process.
 pub(super) struct Reached {
-    pub(super) operator: Arc<dyn Operator>,
+    pub(super) operator: Box<dyn Operator>,
     /// Whether it runs in another process and goes on when this one ends.
     pub(super) remote: bool,
 }
@@ -31,22 +39,11 @@ pub(super) struct Reached {
 impl Session {
     /// Reads the project's configuration and starts a runtime.
     pub(super) fn open(globals: &Globals) -> Result<Self> {
-        let from_env = || {
-            std::env::var_os("LAMPHOUSE_PROJECT")
-                .filter(|dir| !dir.is_empty())
-                .map(PathBuf::from)
-        };
-        let root = globals
-            .project
-            .clone()
-            .or_else(from_env)
-            .unwrap_or_else(|| PathBuf::from("."));
-        let config = Config::load(&root)?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .context("the asynchronous runtime cannot start")?;
-        Ok(Self { config, runtime })
+        let config = Config::load(&root(globals))?;
+        Ok(Self {
+            config,
+            runtime: runtime()?,
+        })
     }
 
     pub(super) fn runtime(&self) -> &Handle {
@@ -66,52 +63,131 @@ impl Session {
             .with_context(|| format!("the read tables at {} cannot be opened", self.config.tables))
     }
 
-    /// The running host of these tables, if there is one.
-    pub(super) fn running_host(&self) -> Result<Option<RemoteOperator>> {
+    /// The running host of these tables, if there is one that says where it listens.
+    fn running_host(&self) -> Result<Option<RemoteOperator>> {
         let Some(address) = self.tables()?.owner_address()? else {
             return Ok(None);
         };
         let token = Token::load(&self.config.data).with_context(|| {
-            format!("a host runs at {address}, but its admin token cannot be read; run this as the user who runs the host")
+            format!(
+                "a host runs at {address} and its admin token cannot be read here; run this on the same machine, in the \
+                 same project, as the user who runs the host"
+            )
         })?;
         Ok(Some(RemoteOperator::new(&address, token)))
     }
 
-    /// A host to ask: the running one, else one in this process.
-    pub(super) fn reach(&self) -> Result<Reached> {
-        match self.running_host()? {
-            Some(remote) => Ok(Reached {
-                operator: Arc::new(remote),
-                remote: true,
-            }),
-            None => bail!(
-                "no host is running for {}; start one with 'lamphouse serve'",
-                self.config.tables
-            ),
+    /// The running host, else what `start` gives; waits while another process owns the tables and has not yet said
+    /// where it listens.
+    fn remote_or<T>(&self, start: impl Fn() -> Result<T, HostError>) -> Result<Result<RemoteOperator, T>> {
+        let until = Instant::now() + ANNOUNCE_TIME_MAX;
+        loop {
+            if let Some(remote) = self.running_host()? {
+                return Ok(Ok(remote));
+            }
+            match start() {
+                Ok(local) => return Ok(Err(local)),
+                Err(HostError::Owned(_)) if Instant::now() < until => std::thread::sleep(ANNOUNCE_LOOK_EVERY),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
-}
 
-/// What a host in this process is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HostMode {
-    Serve,
-    Dev,
-}
-
-impl Session {
-    /// Runs a host until it is told to stop.
-    pub(super) fn serve(&self, _mode: HostMode) -> Result<()> {
-        bail!("this build has no host")
+    fn start(&self, mode: Mode) -> Result<Arc<Host>, HostError> {
+        Host::start(self.config.clone(), mode, self.runtime().clone())
     }
 
-    /// Brings every projection level; gives the status then.
-    pub(super) fn catch_up(&self, _progress: &mut dyn FnMut(&HostStatus)) -> Result<HostStatus> {
-        bail!("this build has no host")
+    /// A host to ask: the running one, else one in this process, which ends with the answer's value.
+    pub(super) fn reach(&self) -> Result<Reached> {
+        let reached = match self.remote_or(|| self.start(Mode::Command))? {
+            Ok(remote) => Reached {
+                operator: Box::new(remote),
+                remote: true,
+            },
+            Err(host) => {
+                if !host.wait_loaded(LOAD_TIME_MAX) {
+                    let problems = host.status()?.problems.join("; ");
+                    bail!(
+                        "the read tables at {} cannot be read: {problems}",
+                        self.config.tables
+                    );
+                }
+                Reached {
+                    operator: Box::new(InProcess(host)),
+                    remote: false,
+                }
+            }
+        };
+        Ok(reached)
     }
 
-    /// Checks a plugin file.
-    pub(super) fn check_plugin(&self, _file: &Path, _out: &mut Output) -> Result<()> {
-        bail!("this build has no sandbox")
+    /// The running host, else one that brings everything level.
+    pub(super) fn reach_to_catch_up(&self) -> Result<Result<RemoteOperator, Arc<Host>>> {
+        self.remote_or(|| self.start(Mode::CatchUp))
+    }
+
+    /// Starts a host that runs until it is stopped; None of its threads is waited for.
+    pub(super) fn start_host(&self, mode: Mode) -> Result<Arc<Host>> {
+        Ok(self.start(mode)?)
+    }
+
+    /// Waits for a future on this thread.
+    pub(super) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+}
+
+/// The project's configuration where there is a project, and a runtime; for commands that work outside one too.
+pub(super) fn outside(globals: &Globals) -> Result<(Option<Config>, Runtime)> {
+    let root = root(globals);
+    let config = match root.join(FILE).exists() || globals.project.is_some() {
+        true => Some(Config::load(&root)?),
+        false => None,
+    };
+    Ok((config, runtime()?))
+}
+
+fn root(globals: &Globals) -> PathBuf {
+    let from_env = || {
+        std::env::var_os("LAMPHOUSE_PROJECT")
+            .filter(|dir| !dir.is_empty())
+            .map(PathBuf::from)
+    };
+    globals
+        .project
+        .clone()
+        .or_else(from_env)
+        .unwrap_or_else(|| PathBuf::from("."))
+}
+
+fn runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the asynchronous runtime cannot start")
+}
+
+/// A host in this process that does what one command asks. It is none that others could reach, and says so.
+struct InProcess(Arc<Host>);
+
+impl Operator for InProcess {
+    fn status(&self) -> Result<HostStatus, OperateError> {
+        let mut status = self.0.status()?;
+        status.host = HostInfo {
+            version: status.host.version,
+            role: "none".to_owned(),
+            ..HostInfo::default()
+        };
+        Ok(status)
+    }
+
+    fn operate(&self, projection: &str, verb: Verb) -> Result<Outcome, OperateError> {
+        self.0.operate(projection, verb)
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }

@@ -168,6 +168,18 @@ impl Host {
         let _ = self.to_conductor.send(Message::Announce(address.to_owned()));
     }
 
+    /// Waits until what is stored has been read, so that a status shows it; false when that took longer than `time_max`.
+    pub fn wait_loaded(&self, time_max: Duration) -> bool {
+        let until = Instant::now() + time_max;
+        while !self.view.read().loaded {
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        true
+    }
+
     /// The event log.
     pub fn log(&self) -> &Arc<dyn EventLog> {
         &self.log
@@ -249,10 +261,7 @@ impl Operator for Host {
     fn operate(&self, projection: &str, verb: Verb) -> Result<Outcome, OperateError> {
         let gone = || OperateError::Unavailable("the host is stopping".to_owned());
         // The first answer needs what is stored to be read.
-        let until = Instant::now() + OPERATE_WAIT;
-        while !self.view.read().loaded && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        self.wait_loaded(OPERATE_WAIT);
         let (reply, answer) = bounded(1);
         self.to_conductor
             .send(Message::Operate {

@@ -211,3 +211,36 @@ event!(
     }
     "A request to the admin surface was refused"
 );
+
+event!(
+    /// A plugin is being built from its sources.
+    INFO PluginBuilding {
+        /// The project's folder.
+        project: &'a str,
+    }
+    "A plugin is being built"
+);
+
+event!(
+    /// A plugin was built from its sources.
+    INFO PluginBuilt {
+        /// The project's folder.
+        project: &'a str,
+        /// The file in the plugin folder.
+        file: &'a str,
+        /// Whether its bytes differ from before.
+        changed: bool,
+        /// How long it took.
+        time: &'a str,
+    }
+    "A plugin was built"
+);
+
+event!(
+    /// A plugin does not build; what the compiler said follows.
+    ERROR PluginNotBuilt {
+        /// The project's folder.
+        project: &'a str,
+    }
+    "A plugin does not build; what ran before goes on"
+);
