@@ -3,7 +3,8 @@
 //! A REPEATABLE READ transaction whose snapshot is older than the switch still sees the old gate, and so the old
 //! generation: its branch and its tables must stay. Which transactions were open is written down right after the
 //! switch, as virtual transaction ids, and survives a restart of the host. A prepared transaction has none, and reads
-//! no more.
+//! no more. Readers on a streaming replica are not seen from here: a REPEATABLE READ transaction there that is older than
+//! the switch must have ended before the old tables go, or the replica cancels it.
 
 use sqlx::{Executor as _, PgConnection, Row as _};
 
@@ -56,7 +57,8 @@ pub(super) async fn unfinished(
 
 /// Writes down which transactions of this database are open, once a switch. Must run after its commit.
 ///
-/// Transactions that began after the switch may be among them; that only makes the end later.
+/// Transactions that began after the switch may be among them; that only makes the end later. Autovacuum, which has no
+/// user, reads no view and may take hours.
 pub(super) async fn note_readers(
     connection: &mut PgConnection,
     projection: &PluginName,
@@ -70,7 +72,7 @@ pub(super) async fn note_readers(
          SELECT DISTINCT noted.projection, l.virtualtransaction, l.pid \
          FROM noted, pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
          WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted \
-           AND a.datname = current_database() AND l.pid <> pg_backend_pid() \
+           AND a.datname = current_database() AND a.usesysid IS NOT NULL AND l.pid <> pg_backend_pid() \
          ON CONFLICT DO NOTHING",
     )
     .bind(projection.as_str())
