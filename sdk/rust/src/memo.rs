@@ -183,7 +183,11 @@ impl Memo {
             }
             State::Pending { cells: earlier, .. } => {
                 // Behind either change the row exists, so that an upsert and a patch are the same now.
-                semantics::merge_cells(table, earlier, semantics::conform_cells(table, cells)?)
+                let rest = semantics::merge_cells(table, earlier, semantics::conform_cells(table, cells)?);
+                if rest.is_empty() {
+                    return Ok(());
+                }
+                rest
             }
             State::Unknown => {
                 let cells = semantics::conform_cells(table, cells)?;
@@ -195,9 +199,6 @@ impl Memo {
                 cells
             }
         };
-        if rest.is_empty() {
-            return Ok(());
-        }
         self.read([at], descriptor, host)?;
         self.change(at, rest, must_exist, descriptor, host)
     }
