@@ -8,11 +8,11 @@ use lamphouse_contract::{
 
 use super::bindings::types;
 
-/// A row or a key from a guest; the error says which value is wrong and why.
-pub(super) fn row_in(values: Vec<types::Value>) -> Result<Row, String> {
+/// Values of a row, a key or a prefix from a guest; the error says which is wrong, by its place, and why.
+pub(super) fn values_in(values: Vec<types::Value>) -> Result<Row, (usize, String)> {
     let numbered = values.into_iter().enumerate();
     numbered
-        .map(|(index, value)| value_in(value).map_err(|why| format!("value {index}: {why}")))
+        .map(|(index, value)| value_in(value).map_err(|why| (index, why)))
         .collect()
 }
 
@@ -21,10 +21,10 @@ pub(super) fn row_out(row: &[Value]) -> Vec<types::Value> {
     row.iter().map(value_out).collect()
 }
 
-/// Cells from a guest.
-pub(super) fn cells_in(cells: Vec<types::Cell>) -> Result<Vec<Cell>, String> {
+/// Cells from a guest; the error says which column's is wrong, and why.
+pub(super) fn cells_in(cells: Vec<types::Cell>) -> Result<Vec<Cell>, (u32, String)> {
     let cell_in = |cell: types::Cell| {
-        let named = |value| value_in(value).map_err(|why| format!("column {}: {why}", cell.column));
+        let named = |value| value_in(value).map_err(|why| (cell.column, why));
         let change = match cell.change {
             types::CellChange::Set(value) => CellChange::Set(named(value)?),
             types::CellChange::Add(value) => CellChange::Add(named(value)?),

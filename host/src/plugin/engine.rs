@@ -14,7 +14,7 @@ use super::code_cache::CodeCache;
 use super::fault::FRAMES_MAX;
 use super::inspect::{File, inspect};
 use super::log_book::LogBook;
-use super::state::{AnyTables, State};
+use super::state::{ProjectState, State};
 use super::{Plugin, PluginError, encode, linker};
 use crate::core::PluginDigest;
 use crate::core::limits::PluginLimits;
@@ -144,11 +144,11 @@ impl Sandbox {
     pub(super) fn store(
         &self,
         log: LogBook,
-        tables: Option<Box<dyn AnyTables>>,
+        project: Option<ProjectState>,
         deadline: Duration,
         stop: Arc<AtomicBool>,
     ) -> Store<State> {
-        let mut store = Store::new(&self.engine, State::new(&self.limits, log, tables));
+        let mut store = Store::new(&self.engine, State::new(&self.limits, log, project));
         store.limiter(|state| &mut state.usage);
         // One host call's arguments, as the host holds them: lists that share their elements in the guest's memory
         // would otherwise become any size here.

@@ -14,7 +14,7 @@ use super::bindings::types;
 use super::fault::{self, HostFault};
 use super::inspect::Lane;
 use super::log_book::LogBook;
-use super::state::{AnyTables, State};
+use super::state::{AnyTables, ProjectState, State};
 use super::{Call, CallError, CallReport, GuestTables, PluginError, Sandbox, convert, descriptor};
 use crate::core::{Class, PluginDigest};
 
@@ -108,9 +108,13 @@ impl Plugin {
         let limits = self.sandbox.limits();
         let deadline_ms = limits.call_ms_max.saturating_mul(call.deadline_factor.max(1));
         let deadline = Duration::from_millis(deadline_ms);
+        let project = ProjectState {
+            tables,
+            descriptor: self.descriptor.clone(),
+        };
         let mut store = self
             .sandbox
-            .store(log.clone(), Some(tables), deadline, call.stop.clone());
+            .store(log.clone(), Some(project), deadline, call.stop.clone());
         let called = self.sandbox.on_stack(|| self.world.project(&mut store, call));
         let result = match called {
             Ok(Ok(Ok(()))) => Ok(()),

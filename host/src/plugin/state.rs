@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lamphouse_contract::{Change, Key, Row, packed};
+use lamphouse_contract::{Cell, Change, Descriptor, Key, Row, TableSchema, packed};
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use super::bindings::{log, tables, types};
@@ -24,11 +24,19 @@ const ROWS_PER_READ_MAX: usize = 100_000;
 pub(super) struct State {
     /// None in `describe`.
     pub(super) tables: Option<Box<dyn AnyTables>>,
+    /// Names the columns in messages; None in `describe`.
+    descriptor: Option<Arc<Descriptor>>,
     pub(super) usage: Usage,
     pub(super) log: LogBook,
     /// Spent in the tables on the guest's behalf: not the guest's time.
     pub(super) tables_time: Duration,
     wasi: Wasi,
+}
+
+/// What `project` has and `describe` has not.
+pub(super) struct ProjectState {
+    pub(super) tables: Box<dyn AnyTables>,
+    pub(super) descriptor: Arc<Descriptor>,
 }
 
 /// [`GuestTables`] that can be given back as what they were.
@@ -43,9 +51,14 @@ impl<T: GuestTables> AnyTables for T {
 }
 
 impl State {
-    pub(super) fn new(limits: &PluginLimits, log: LogBook, tables: Option<Box<dyn AnyTables>>) -> Self {
+    /// The state of one call: of `project` on these tables, or of `describe`.
+    pub(super) fn new(limits: &PluginLimits, log: LogBook, project: Option<ProjectState>) -> Self {
+        let (tables, descriptor) = project
+            .map(|project| (project.tables, project.descriptor))
+            .unzip();
         Self {
             tables,
+            descriptor,
             usage: Usage::new(limits),
             wasi: Wasi::new(log.clone()),
             log,
@@ -101,6 +114,61 @@ impl State {
             return Ok(());
         }
         self.on_tables(function, |tables| tables.change_all(changes))
+    }
+
+    /// A column for a message: `orders.total`, or its number where the guest means a table or column that is none.
+    fn column(&self, table: u32, column: u32) -> String {
+        let declared = self
+            .schema(table)
+            .and_then(|schema| Some((schema, schema.columns.get(column as usize)?)));
+        match declared {
+            Some((schema, column)) => format!("{}.{}", schema.name, column.name),
+            None => format!("table {table}, column {column}"),
+        }
+    }
+
+    fn schema(&self, table: u32) -> Option<&TableSchema> {
+        self.descriptor.as_ref()?.tables.get(table as usize)
+    }
+
+    fn row_in(&self, function: &'static str, table: u32, values: Values) -> Result<Row, HostFault> {
+        convert::values_in(values).map_err(|(index, why)| {
+            let column = self.column(table, u32::try_from(index).unwrap_or(u32::MAX));
+            HostFault::rule(function, format_args!("{column}: {why}"))
+        })
+    }
+
+    /// Values of these columns: of a key, or of an index.
+    fn values_in(
+        &self,
+        function: &'static str,
+        table: u32,
+        columns: impl FnOnce(&TableSchema) -> Option<&Vec<u32>>,
+        values: Values,
+    ) -> Result<Key, HostFault> {
+        convert::values_in(values).map_err(|(index, why)| {
+            let column = self
+                .schema(table)
+                .and_then(columns)
+                .and_then(|columns| columns.get(index));
+            let column = self.column(table, column.copied().unwrap_or(u32::MAX));
+            HostFault::rule(function, format_args!("{column}: {why}"))
+        })
+    }
+
+    fn key_in(&self, function: &'static str, table: u32, values: Values) -> Result<Key, HostFault> {
+        self.values_in(function, table, |schema| Some(&schema.primary_key), values)
+    }
+
+    fn cells_in(
+        &self,
+        function: &'static str,
+        table: u32,
+        cells: Vec<types::Cell>,
+    ) -> Result<Vec<Cell>, HostFault> {
+        convert::cells_in(cells).map_err(|(column, why)| {
+            HostFault::rule(function, format_args!("{}: {why}", self.column(table, column)))
+        })
     }
 
     /// Reads rows by key.
@@ -170,14 +238,6 @@ impl log::Host for State {
     }
 }
 
-fn key(function: &'static str, values: Vec<types::Value>) -> wasmtime::Result<Key> {
-    Ok(convert::row_in(values).map_err(|why| HostFault::rule(function, why))?)
-}
-
-fn cells(function: &'static str, cells: Vec<types::Cell>) -> wasmtime::Result<Vec<lamphouse_contract::Cell>> {
-    Ok(convert::cells_in(cells).map_err(|why| HostFault::rule(function, why))?)
-}
-
 /// Holds one read to [`ROWS_PER_READ_MAX`].
 fn few_enough(function: &'static str, rows: usize) -> wasmtime::Result<()> {
     if rows > ROWS_PER_READ_MAX {
@@ -191,7 +251,7 @@ type Values = Vec<types::Value>;
 
 impl tables::Host for State {
     fn get(&mut self, table: u32, key_values: Values) -> wasmtime::Result<Option<Values>> {
-        let key = key("tables.get", key_values)?;
+        let key = self.key_in("tables.get", table, key_values)?;
         let rows = self.rows("tables.get", table, vec![key])?;
         Ok(rows[0].as_deref().map(|row| convert::row_out(row)))
     }
@@ -199,8 +259,8 @@ impl tables::Host for State {
     fn get_many(&mut self, table: u32, keys: Vec<Values>) -> wasmtime::Result<Vec<Option<Values>>> {
         const NAME: &str = "tables.get-many";
         few_enough(NAME, keys.len())?;
-        let keys = keys.into_iter().map(|values| key(NAME, values));
-        let keys = keys.collect::<wasmtime::Result<Vec<Key>>>()?;
+        let keys = keys.into_iter().map(|values| self.key_in(NAME, table, values));
+        let keys = keys.collect::<Result<Vec<Key>, HostFault>>()?;
         let rows = self.rows(NAME, table, keys)?;
         self.fits(NAME, &rows)?;
         Ok(rows
@@ -218,8 +278,10 @@ impl tables::Host for State {
         limit: u32,
     ) -> wasmtime::Result<Vec<Values>> {
         const NAME: &str = "tables.find";
-        let prefix = key(NAME, prefix)?.into_vec();
-        let after = after.map(|values| key(NAME, values)).transpose()?;
+        let prefix = self
+            .values_in(NAME, table, |schema| schema.indexes.get(index as usize), prefix)?
+            .into_vec();
+        let after = after.map(|values| self.key_in(NAME, table, values)).transpose()?;
         // One more than is given, to know that there are more.
         let limit = limit.min(ROWS_PER_READ_MAX as u32 + 1);
         let rows = self.on_tables(NAME, |tables| tables.find(table, index, prefix, after, limit))?;
@@ -230,25 +292,24 @@ impl tables::Host for State {
     }
 
     fn put(&mut self, table: u32, row: Values) -> wasmtime::Result<()> {
-        let row = key("tables.put", row)?;
+        let row = self.row_in("tables.put", table, row)?;
         self.change("tables.put", Change::Put { table, row })
     }
 
     fn patch(&mut self, table: u32, key_values: Values, changed: Vec<types::Cell>) -> wasmtime::Result<()> {
-        let (key, cells) = (key("tables.patch", key_values)?, cells("tables.patch", changed)?);
+        let key = self.key_in("tables.patch", table, key_values)?;
+        let cells = self.cells_in("tables.patch", table, changed)?;
         self.change("tables.patch", Change::Patch { table, key, cells })
     }
 
     fn upsert(&mut self, table: u32, key_values: Values, changed: Vec<types::Cell>) -> wasmtime::Result<()> {
-        let (key, cells) = (
-            key("tables.upsert", key_values)?,
-            cells("tables.upsert", changed)?,
-        );
+        let key = self.key_in("tables.upsert", table, key_values)?;
+        let cells = self.cells_in("tables.upsert", table, changed)?;
         self.change("tables.upsert", Change::Upsert { table, key, cells })
     }
 
     fn remove(&mut self, table: u32, key_values: Values) -> wasmtime::Result<()> {
-        let key = key("tables.remove", key_values)?;
+        let key = self.key_in("tables.remove", table, key_values)?;
         self.change("tables.remove", Change::Remove { table, key })
     }
 

@@ -135,7 +135,7 @@ fn broken_rules_name_the_function() {
     assert_snapshot!(fault_of(&plugin, &["UndeclaredTable"]).message, @"tables.put: table 7 is not declared; there are 1");
     assert_snapshot!(fault_of(&plugin, &["UndeclaredColumn"]).message, @"tables.upsert: table 'puppet' has 6 columns; there is none with number 99 (they count from 0)");
     assert_snapshot!(fault_of(&plugin, &["WrongType"]).message, @"tables.upsert: puppet.count: the column is integer, but boolean true came");
-    assert_snapshot!(fault_of(&plugin, &["WrongDecimal"]).message, @"tables.upsert: column 3: '12,50' is not a decimal of the form [-]digits[.digits]");
+    assert_snapshot!(fault_of(&plugin, &["WrongDecimal"]).message, @"tables.upsert: puppet.amount: '12,50' is not a decimal of the form [-]digits[.digits]");
     assert_snapshot!(fault_of(&plugin, &["Patch"]).message, @r#"tables.patch: patch of a row that is not there: [Text("s1")]"#);
 }
 
