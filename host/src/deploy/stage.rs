@@ -114,6 +114,8 @@ fn stage(sandbox: &Arc<Sandbox>, work: &Work) -> Result<(Arc<Plugin>, Arc<[u8]>)
 #[derive(Default)]
 pub(crate) struct Files {
     files: BTreeMap<String, File>,
+    /// The last look saw a file that was still being written, or that it saw for the first time.
+    settling: bool,
 }
 
 struct File {
@@ -139,6 +141,7 @@ impl Files {
         settled: &BTreeMap<String, Fingerprint>,
         settling: &[String],
     ) -> Vec<String> {
+        self.settling = !settling.is_empty();
         // A file that is being written again keeps what it was until it has settled.
         self.files
             .retain(|name, _| settled.contains_key(name) || settling.contains(name));
@@ -186,11 +189,13 @@ impl Files {
 
     /// Whether some file is not judged yet.
     pub(crate) fn are_staging(&self) -> bool {
-        self.files.values().any(|file| match file.state {
-            FileState::Staging => true,
-            FileState::Staged(..) => false,
-            FileState::Refused(_) => file.since.elapsed() < SECOND_LOOK,
-        })
+        // At the start every file is still settling: to judge then would take them all for removed.
+        self.settling
+            || self.files.values().any(|file| match file.state {
+                FileState::Staging => true,
+                FileState::Staged(..) => false,
+                FileState::Refused(_) => file.since.elapsed() < SECOND_LOOK,
+            })
     }
 
     /// All files in order of their names.
