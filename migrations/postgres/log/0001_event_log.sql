@@ -190,6 +190,11 @@ $$;
 --                      request under the same key is SQLSTATE LH422.
 --   occurred_at        NULL: now.   event_id   NULL: a new one.
 --
+-- It runs with the rights of the log's owner, so that a service needs no others and cannot write past it:
+--
+--   GRANT USAGE ON SCHEMA lamphouse TO shop;
+--   GRANT EXECUTE ON FUNCTION lamphouse.append TO shop;
+--
 -- In REPEATABLE READ and SERIALIZABLE transactions an append beside another one is a serialisation failure (40001), to
 -- be tried again; READ COMMITTED waits its turn.
 CREATE FUNCTION lamphouse.append(
@@ -204,7 +209,7 @@ CREATE FUNCTION lamphouse.append(
     event_id          uuid        DEFAULT NULL,
     idempotency_key   text        DEFAULT NULL,
     idempotency_scope text        DEFAULT 'sql'
-) RETURNS bigint LANGUAGE plpgsql
+) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = lamphouse, pg_temp
 SET enable_seqscan = off
 AS $$
@@ -284,3 +289,5 @@ BEGIN
     RETURN counter.position;
 END
 $$;
+
+REVOKE EXECUTE ON FUNCTION lamphouse.append FROM PUBLIC;

@@ -403,6 +403,35 @@ fn lamphouse_append_is_an_append_of_the_callers_transaction() {
     assert_eq!((answer.position, answer.streams[0].version.0), (Position(6), 1));
 }
 
+#[test]
+fn a_service_appends_without_rights_on_the_tables() {
+    let Some(place) = Place::postgres("a_service_appends_without_rights_on_the_tables") else {
+        return;
+    };
+    let log = place.open();
+    let role = format!("lamphouse_{}", Uuid::new_v4().simple());
+    let as_service = |sql: &str| place.raw(&format!("SET ROLE {role}; {sql}"));
+    let append = "SELECT lamphouse.append('a', 'order', 'A', '1', '{\"reason\":\"long enough\"}')";
+    place
+        .raw(&format!(
+            "CREATE ROLE {role}; GRANT USAGE ON SCHEMA lamphouse TO {role}"
+        ))
+        .unwrap();
+    let refused = as_service(append);
+    place
+        .raw(&format!("GRANT EXECUTE ON FUNCTION lamphouse.append TO {role}"))
+        .unwrap();
+    let appended = as_service(append);
+    let written = as_service("UPDATE lamphouse.log SET position = position + 1");
+    place
+        .raw(&format!("DROP OWNED BY {role}; DROP ROLE {role}"))
+        .unwrap();
+    assert!(refused.unwrap_err().contains("permission denied"));
+    appended.unwrap();
+    assert!(written.unwrap_err().contains("permission denied"));
+    assert_eq!(log.head().unwrap().position, Position(1));
+}
+
 /// A server that shuts our connections down, as a restart does.
 #[test]
 fn lost_connections_are_made_again() {

@@ -345,9 +345,7 @@ impl Server {
                     _ => LogError::Internal(format!("cannot {verb} {place}: {message} ({code})")),
                 }
             }
-            sqlx::Error::Io(error) => away(format!(
-                "{error}; is the server running? It is tried again by itself"
-            )),
+            sqlx::Error::Io(error) => away(format!("{error}; is the server running?")),
             sqlx::Error::PoolTimedOut => away(format!(
                 "no connection within {} s; is the server running?",
                 ACQUIRE_TIMEOUT.as_secs()

@@ -29,42 +29,49 @@ impl PostgresWriter {
         }
     }
 
-    /// One step on the open connection. What breaks it is dropped with it.
+    /// One step on the open connection.
     fn run<T>(
         &mut self,
         verb: &str,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, LogError> {
-        let connection = self.connection.as_mut().ok_or_else(|| {
-            LogError::Unavailable(format!(
+        match self.run_open(work) {
+            Some(result) => result.map_err(|error| self.server.error(verb, &error)),
+            None => Err(LogError::Unavailable(format!(
                 "cannot {verb} {}: the connection was lost",
                 self.server.place
-            ))
-        })?;
+            ))),
+        }
+    }
+
+    /// One step, if there is a connection. What breaks it, or leaves it in the middle of an answer, drops it.
+    fn run_open<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Option<Result<T, sqlx::Error>> {
+        let connection = self.connection.as_mut()?;
         let result = self.server.runtime.block_on(timed(work(connection)));
-        result.map_err(|error| {
-            if !matches!(error, sqlx::Error::Database(_)) {
-                self.connection = None;
-            }
-            self.server.error(verb, &error)
-        })
+        if matches!(&result, Err(error) if !matches!(error, sqlx::Error::Database(_))) {
+            self.connection = None;
+        }
+        Some(result)
     }
 }
 
 impl Backend for PostgresWriter {
     fn begin(&mut self) -> Result<Counter, LogError> {
-        let (server, connection) = (&self.server, &mut self.connection);
         self.in_transaction = true;
-        server.run("write to", async move {
+        if self.connection.is_some() {
             // A connection that was made before may have died while it was idle; a new one tells the truth.
-            if let Some(open) = connection.as_mut() {
-                match lock(open).await {
-                    Err(error) if is_lost(&error) => *connection = None,
-                    other => return other,
-                }
+            match self.run_open(async |connection| lock(connection).await) {
+                Some(Err(error)) if is_lost(&error) => self.connection = None,
+                Some(result) => return result.map_err(|error| self.server.error("write to", &error)),
+                None => {}
             }
-            lock(connection.insert(server.connect().await?)).await
-        })
+        }
+        let server = self.server.clone();
+        self.connection = Some(server.run("write to", server.connect())?);
+        self.run("write to", async |connection| lock(connection).await)
     }
 
     fn known(&mut self, ask: &Ask<'_>) -> Result<Known, LogError> {

@@ -192,3 +192,61 @@ fn write_rows(connection: &Connection, write: &Write<'_>) -> rusqlite::Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::core::clock::Clock;
+    use crate::core::limits::AppendLimits;
+    use crate::core::{NewEvent, Position};
+    use crate::log::group::Group;
+    use crate::log::{AppendRequest, ExpectedVersion, StreamAppend, migrate, validate};
+
+    #[test]
+    fn a_full_disk_is_said_to_be_one_and_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files {
+            path: folder.path().join("log.db"),
+            busy_timeout: std::time::Duration::from_millis(100),
+        };
+        tokio::runtime::Runtime::new()
+            .unwrap()
+            .block_on(migrate::sqlite(&files.path, files.busy_timeout))
+            .unwrap();
+        let connection = files.writing().unwrap();
+        // SQLite then fails as it does when the file system has no room.
+        connection.pragma_update(None, "max_page_count", 100).unwrap();
+        let writer = SqliteWriter::new(files.clone(), connection);
+        let group = Group::start(writer, 10, Clock::system(), |_| ()).unwrap();
+        let append = |bytes: usize| {
+            let json = |text: String| RawValue::from_string(text).unwrap();
+            let event = NewEvent {
+                id: None,
+                event_type: "A".to_owned(),
+                schema_version: 1,
+                data: json(format!("\"{}\"", "x".repeat(bytes))),
+                metadata: json(r#"{"reason":"because a test says so"}"#.to_owned()),
+                occurred_at: None,
+            };
+            let stream = StreamAppend {
+                stream_id: "a".to_owned(),
+                stream_type: "order".to_owned(),
+                expected_version: ExpectedVersion::Any,
+                events: vec![event],
+            };
+            let request = AppendRequest {
+                streams: vec![stream],
+                idempotency: None,
+            };
+            group.append(validate::append(request, &AppendLimits::default()).unwrap())
+        };
+        assert_eq!(append(10).unwrap().position, Position(1));
+        match append(1_000_000) {
+            Err(LogError::Unavailable(message)) => assert!(message.contains("disk is full"), "{message}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(append(10).unwrap().position, Position(2));
+    }
+}
