@@ -1,6 +1,6 @@
 //! `lamphouse catch-up`: every projection to the head, then the end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
@@ -13,6 +13,8 @@ use crate::deploy::operator::{GenerationStatus, HostStatus, Operator, Projection
 
 /// Between two looks at a running host.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Longer than a host takes to notice a new file in the plugin folder.
+const LEVEL_TIME_MIN: Duration = Duration::from_millis(1_200);
 
 /// Bring every projection level with the log, switch what is to be switched, and end
 ///
@@ -66,10 +68,13 @@ impl CatchUp {
 /// Waits until a running host is level with the head that the log has now.
 fn wait(host: &dyn Operator, show: &mut dyn FnMut(&HostStatus)) -> Result<HostStatus> {
     let head = host.status()?.log.head;
+    let mut level_since = None;
     loop {
         let status = host.status()?;
         show(&status);
-        if is_level(&status, head)? {
+        // A plugin file that was put there just now is not seen yet: it must be level for a while.
+        level_since = is_level(&status, head)?.then(|| level_since.unwrap_or_else(Instant::now));
+        if level_since.is_some_and(|since: Instant| since.elapsed() >= LEVEL_TIME_MIN) {
             return Ok(status);
         }
         std::thread::sleep(LOOK_EVERY);

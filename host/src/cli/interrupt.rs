@@ -19,7 +19,9 @@ impl Interrupt {
         runtime.spawn(async move {
             stop_asked().await;
             flag.store(true, Ordering::Release);
-            say(advice);
+            if !advice.is_empty() {
+                say(advice);
+            }
             stop_asked().await;
             std::process::exit(130);
         });
