@@ -137,7 +137,7 @@ impl Projector for Random {
 
     fn prefetch(event: &Event<'_>, wanted: &mut Wanted<'_>) {
         // Some of what is read and some that is not.
-        if event.position % 3 == 0 {
+        if event.position.is_multiple_of(3) {
             (0..3).for_each(|id| wanted.row::<Thing>(id));
         }
     }
