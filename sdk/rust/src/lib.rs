@@ -87,8 +87,24 @@
 //! # }
 //! ```
 //!
-//! The plugin's `Cargo.toml` has `crate-type = ["cdylib", "rlib"]` in its `[lib]`: the first for the host, the second
-//! for tests.
+//! Its `Cargo.toml`:
+//!
+//! ```toml
+//! [lib]
+//! crate-type = ["cdylib", "rlib"] # the first for the host, the second for tests
+//!
+//! [dependencies]
+//! lamphouse-sdk = "0.1"
+//! serde = { version = "1.0", features = ["derive"] }
+//!
+//! [profile.release]
+//! opt-level = "s" # as quick as 3 in the sandbox, and smaller
+//! lto = true
+//! panic = "abort"
+//! ```
+//!
+//! `lamphouse plugin check FILE` says whether the host would take it, and whether its rows depend on how events are
+//! cut into batches.
 //!
 //! # Rows
 //!
