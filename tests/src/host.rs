@@ -44,8 +44,9 @@ impl Host {
     /// # Panics
     /// When it ends or stays silent; with its log.
     #[track_caller]
-    pub fn wait_running(&self) {
+    pub fn wait_running(&mut self) {
         wait::until("the host to answer", wait::LONG, || {
+            assert!(self.is_running(), "the host ended at once:\n{}", self.log());
             let status = self.project.status()?;
             let ours = status["host"]["pid"].as_u64() == Some(u64::from(self.pid()));
             let up = status["host"]["running"].as_bool() == Some(true);

@@ -242,7 +242,7 @@ impl Project {
     /// When it does not come up.
     #[track_caller]
     pub fn serve(&self) -> Host {
-        let host = self.start();
+        let mut host = self.start();
         host.wait_running();
         host
     }

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use xtask::{generate, guests};
 
+mod bench;
+mod demo;
 mod test;
 
 #[derive(Parser)]
@@ -31,6 +33,11 @@ enum Command {
         #[arg(long, short)]
         quiet: bool,
     },
+    /// Import a log, build its tables, drop a new version in under readers, and switch: the main job in two minutes
+    Demo(demo::Arguments),
+    /// Measure
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Write an invented shop's order log as JSON Lines
     Generate {
         /// Lines of the log
@@ -49,6 +56,8 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Test(arguments) => test::run(&arguments),
         Command::Guests { only, quiet } => guests::run(&guests::Options { only, quiet }).map(|()| true),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Bench(what) => bench::run(&what),
         Command::Generate { events, seed, output } => {
             generate::write_file(generate::Plan { events, seed }, &output).map(|()| true)
         }

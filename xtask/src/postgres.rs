@@ -77,6 +77,30 @@ impl Server {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// Makes a database; gives its URL.
+    ///
+    /// # Errors
+    /// When the server refuses, for example because there is one of this name.
+    pub fn new_database(&self, name: &str) -> Result<String> {
+        let mut ask = Command::new(self.binaries.join("createdb"));
+        ask.args([
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "postgres",
+            "-p",
+            &self.port.to_string(),
+            name,
+        ]);
+        let made = ask.stdin(Stdio::null()).output().context("cannot run createdb")?;
+        ensure!(
+            made.status.success(),
+            "no database {name}: {}",
+            String::from_utf8_lossy(&made.stderr).trim()
+        );
+        Ok(format!("postgres://postgres@127.0.0.1:{}/{name}", self.port))
+    }
+
     /// Stops the server; [`Self::start_again`] brings it back with the same data on the same port.
     ///
     /// # Errors

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
-use xtask::paths;
 use xtask::postgres::{self, Server};
+use xtask::{guests, paths};
 
 use outcome::Outcome;
 
@@ -23,6 +23,7 @@ pub(crate) struct Arguments {
 
 /// Runs everything; false when a test failed.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
+    guests::run(&guests::Options::default())?;
     paths::build_host()?;
     let (server, why_not) = server()?;
     let mut outcome = Outcome::default();
