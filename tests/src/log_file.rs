@@ -62,7 +62,7 @@ pub fn write<L: AsRef<str>>(file: &Path, lines: impl IntoIterator<Item = L>) {
 pub fn line(stream_id: &str, event_type: &str, data: &Value) -> String {
     serde_json::json!({
         "stream_id": stream_id, "stream_type": "test", "event_type": event_type, "schema_version": 1, "data": data,
-        "metadata": {"reason": "Written by an end-to-end scenario"},
+        "occurred_at": "2026-01-31T12:00:00Z", "metadata": {"reason": "Written by an end-to-end scenario"},
     })
     .to_string()
 }

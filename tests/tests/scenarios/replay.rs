@@ -23,13 +23,6 @@ fn lines(steps: &[Step]) -> Vec<String> {
             let data = serde_json::json!(format!("text-{text}"));
             log_file::line(&format!("row-{row}"), HAPPENINGS[*happening], &data)
         })
-        .map(|line| {
-            line.replacen(
-                r#""schema_version""#,
-                r#""occurred_at":"2026-01-31T12:00:00Z","schema_version""#,
-                1,
-            )
-        })
         .collect()
 }
 
