@@ -91,7 +91,7 @@ pub(super) fn plugin(name: &str) -> PluginName {
 }
 
 /// A projection that has a generation in state `building`.
-pub(super) fn build(store: &dyn TableStore, descriptor: &Arc<Descriptor>) -> GenerationRecord {
+pub(in crate::tables) fn build(store: &dyn TableStore, descriptor: &Arc<Descriptor>) -> GenerationRecord {
     let name = plugin(&descriptor.name);
     let bytes = format!("{} {}", descriptor.name, descriptor.version).into_bytes();
     let digest = PluginDigest::of(&bytes);
@@ -118,7 +118,7 @@ pub(super) fn build(store: &dyn TableStore, descriptor: &Arc<Descriptor>) -> Gen
 }
 
 /// A checkpoint at a position of the one test log.
-pub(super) fn at(position: u64) -> Checkpoint {
+pub(in crate::tables) fn at(position: u64) -> Checkpoint {
     if position == 0 {
         return Checkpoint::default();
     }
@@ -183,12 +183,12 @@ pub(super) fn stored(store: &dyn TableStore, id: GenerationId) -> GenerationReco
 }
 
 /// A text value.
-pub(super) fn text(value: &str) -> Value {
+pub(in crate::tables) fn text(value: &str) -> Value {
     Value::Text(value.into())
 }
 
 /// A decimal value.
-pub(super) fn decimal(value: &str) -> Value {
+pub(in crate::tables) fn decimal(value: &str) -> Value {
     Value::Decimal(Decimal::parse(value).unwrap())
 }
 
