@@ -130,7 +130,7 @@ pub(in crate::tables) fn at(position: u64) -> Checkpoint {
 }
 
 /// A flush without removals.
-pub(super) fn flush(from: u64, to: u64, tables: &[(usize, Vec<Row>)]) -> Flush {
+pub(in crate::tables) fn flush(from: u64, to: u64, tables: &[(usize, Vec<Row>)]) -> Flush {
     let table = |(table, rows): &(usize, Vec<Row>)| TableFlush {
         table: *table,
         upserts: rows.iter().cloned().map(Arc::new).collect(),
@@ -144,7 +144,7 @@ pub(super) fn flush(from: u64, to: u64, tables: &[(usize, Vec<Row>)]) -> Flush {
 }
 
 /// A switch that neither breaks nor holds.
-pub(super) fn switch(from: Option<&GenerationRecord>, to: &GenerationRecord, now: i64) -> Switch {
+pub(in crate::tables) fn switch(from: Option<&GenerationRecord>, to: &GenerationRecord, now: i64) -> Switch {
     Switch {
         projection: to.projection.clone(),
         from: from.map(|generation| generation.id),
@@ -171,7 +171,7 @@ pub(super) fn cut_over(store: &dyn TableStore, writer: &mut dyn TableWriter, flu
 }
 
 /// `notes(id text key)`.
-pub(super) fn notes(version: &str) -> Arc<Descriptor> {
+pub(in crate::tables) fn notes(version: &str) -> Arc<Descriptor> {
     let notes = sample::table("notes", vec![sample::column("id", ColumnType::Text)], &[0], &[]);
     sample::descriptor("notes", version, vec![notes])
 }

@@ -49,7 +49,7 @@ const DROP_STEP_ROWS: usize = 2_000;
 /// Opens the tables in a SQLite file, making it or bringing it up to date.
 pub(super) fn open(path: &Path, runtime: tokio::runtime::Handle) -> Result<Arc<dyn TableStore>, StoreError> {
     migrate::run(path, &runtime)?;
-    let control = connect::connect(path, Purpose::Write)?;
+    let control = connect::connect(path, Purpose::Control)?;
     Ok(Arc::new(SqliteStore {
         path: path.to_owned(),
         control: Mutex::new(control),
@@ -210,9 +210,15 @@ impl TableStore for SqliteStore {
         }
         self.change("set a generation's state", true, |connection| {
             if control::set_state(connection, generation, state, error)? {
-                Ok(())
-            } else {
-                Err(unknown(generation))
+                return Ok(());
+            }
+            let found = control::generation(connection, generation)?;
+            match found.map(|record| record.state) {
+                // What is public stays live until a switch: else the public names would show nobody's tables.
+                Some(GenerationState::Live) => Err(Failure::Store(StoreError::Internal(format!(
+                    "generation {generation} is public: only a switch changes its state"
+                )))),
+                _ => Err(unknown(generation)),
             }
         })
     }

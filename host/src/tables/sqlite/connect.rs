@@ -14,8 +14,8 @@ const BUSY_MS_MAX: u64 = 10_000;
 /// Pages in memory of a writing connection. A rebuild touches most of its tables between two commits.
 const WRITER_CACHE_KIB: u64 = 64 << 10;
 
-/// Pages in memory of a reading connection.
-const READER_CACHE_KIB: u64 = 16 << 10;
+/// Pages in memory of a connection for anything else. An index is sorted in runs of this size.
+const OTHER_CACHE_KIB: u64 = 16 << 10;
 
 /// Pages in the write-ahead log that start a checkpoint (of SQLite's): 64 MiB, so that a large flush is not
 /// checkpointed again and again in its midst.
@@ -27,16 +27,18 @@ const STATEMENTS_KEPT: usize = 512;
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Rows, checkpoints, control records.
+    /// Rows and checkpoints of a generation.
     Write,
-    /// Rows of a generation.
+    /// Control records, making and dropping tables.
+    Control,
+    /// Rows of a generation; queries.
     Read,
 }
 
 /// Opens the tables' file, which exists.
 pub(super) fn connect(path: &Path, purpose: Purpose) -> Result<Connection, StoreError> {
     let access = match purpose {
-        Purpose::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        Purpose::Write | Purpose::Control => OpenFlags::SQLITE_OPEN_READ_WRITE,
         Purpose::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
     };
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -46,10 +48,10 @@ pub(super) fn connect(path: &Path, purpose: Purpose) -> Result<Connection, Store
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         let cache_kib = match purpose {
             Purpose::Write => WRITER_CACHE_KIB,
-            Purpose::Read => READER_CACHE_KIB,
+            Purpose::Control | Purpose::Read => OTHER_CACHE_KIB,
         };
         connection.execute_batch(&format!("PRAGMA cache_size = -{cache_kib};"))?;
-        if purpose == Purpose::Write {
+        if purpose != Purpose::Read {
             connection.execute_batch(&format!(
                 "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = {WAL_CHECKPOINT_PAGES};"
             ))?;
@@ -85,5 +87,32 @@ pub(super) fn fault(path: &Path, doing: &str, error: &rusqlite::Error) -> StoreE
             "{text}; stop the host, delete the file and start again: the tables are built again from the log"
         )),
         _ => StoreError::Internal(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Class;
+    use rusqlite::ffi;
+
+    #[test]
+    fn an_error_has_its_class_and_says_what_to_do() {
+        for (code, class, advice) in [
+            (ffi::SQLITE_BUSY, Class::Retryable, "another process"),
+            (ffi::SQLITE_LOCKED, Class::Retryable, "another process"),
+            (ffi::SQLITE_FULL, Class::Retryable, "the disk is full"),
+            (ffi::SQLITE_IOERR_FSYNC, Class::Retryable, "check the disk"),
+            (ffi::SQLITE_CANTOPEN, Class::Retryable, "check the disk"),
+            (ffi::SQLITE_READONLY, Class::Retryable, "permissions"),
+            (ffi::SQLITE_NOTADB, Class::Bug, "built again from the log"),
+            (ffi::SQLITE_CORRUPT, Class::Bug, "built again from the log"),
+            (ffi::SQLITE_CONSTRAINT_PRIMARYKEY, Class::Bug, "cannot write rows"),
+        ] {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let told = fault(Path::new("tables.db"), "write rows", &error);
+            assert_eq!(told.class(), class, "{told}");
+            assert!(told.to_string().contains(advice), "{told}");
+        }
     }
 }

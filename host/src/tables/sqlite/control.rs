@@ -192,7 +192,7 @@ pub(super) fn insert_generation(
     Ok(GenerationId(id))
 }
 
-/// Sets state and error; gives whether there is such a generation that is not dropped.
+/// Sets state and error; gives whether there is such a generation that is neither dropped nor live.
 pub(super) fn set_state(
     connection: &Connection,
     id: GenerationId,
@@ -200,7 +200,7 @@ pub(super) fn set_state(
     error: Option<&serde_json::Value>,
 ) -> rusqlite::Result<bool> {
     let changed = connection.execute(
-        "UPDATE lamphouse_generations SET state = ?2, error = ?3 WHERE id = ?1 AND state <> 'dropped'",
+        "UPDATE lamphouse_generations SET state = ?2, error = ?3 WHERE id = ?1 AND state NOT IN ('dropped', 'live')",
         params![id.0, state_word(state), error.map(serde_json::Value::to_string)],
     )?;
     Ok(changed == 1)

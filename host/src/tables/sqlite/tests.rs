@@ -1,14 +1,16 @@
 //! The conformance suite on SQLite, and what is SQLite's own.
 
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use rusqlite::types::Value as Stored;
 
 use crate::config::DatabaseUrl;
-use crate::tables::conformance::{Database, User, conformance};
+use crate::tables::conformance::{self, Database, User};
+use crate::tables::{StoreError, TableStore, sample};
 
-conformance!(fixture);
+conformance::conformance!(fixture);
 
 fn fixture() -> Option<Database> {
     let folder = tempfile::tempdir().unwrap();
@@ -28,7 +30,7 @@ fn fixture() -> Option<Database> {
     })
 }
 
-fn connect(path: &PathBuf) -> Connection {
+fn connect(path: &Path) -> Connection {
     let connection = Connection::open(path).unwrap();
     connection
         .busy_timeout(std::time::Duration::from_secs(10))
@@ -67,15 +69,193 @@ fn shown(value: Stored) -> rusqlite::Result<Option<String>> {
     })
 }
 
+/// Opens a file as the host would.
+fn open(path: &Path) -> Result<Arc<dyn TableStore>, StoreError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    crate::tables::open(&DatabaseUrl::Sqlite(path.to_owned()), runtime.handle().clone())
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_refused_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tables.db");
+    drop(open(&path).unwrap());
+    drop(open(&path).unwrap());
+    connect(&path)
+        .execute(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+             VALUES (9999, 'of the future', 1, x'00', 0)",
+            [],
+        )
+        .unwrap();
+    let error = open(&path).err().unwrap();
+    assert!(
+        matches!(&error, StoreError::Invalid(text) if text.contains("newer version")),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_no_database_or_has_no_folder_is_named_with_advice() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tables.db");
+    std::fs::write(
+        &path,
+        "not a database, but long enough to look like one".repeat(100),
+    )
+    .unwrap();
+    let error = open(&path).err().unwrap().to_string();
+    assert!(
+        error.contains("tables.db") && error.contains("built again from the log"),
+        "{error}"
+    );
+    let error = open(&folder.path().join("nowhere/tables.db"))
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("does the folder exist"), "{error}");
+}
+
+#[test]
+fn the_address_of_an_owner_that_was_killed_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tables.db");
+    let store = open(&path).unwrap();
+    // A killed host leaves the file and its text, but not the lock.
+    std::fs::write(folder.path().join("tables.db.lock"), "127.0.0.1:7117").unwrap();
+    assert_eq!(store.owner_address().unwrap(), None);
+    let mut owner = store.try_own().unwrap().unwrap();
+    assert_eq!(store.owner_address().unwrap(), None);
+    assert!(owner.is_held());
+    std::fs::remove_file(folder.path().join("tables.db.lock")).unwrap();
+    assert!(!owner.is_held(), "another host could now lock a new file");
+}
+
+#[test]
+fn a_drop_that_was_cut_short_is_finished_by_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tables.db");
+    let store = open(&path).unwrap();
+    let [first, second] =
+        ["1.0.0", "1.1.0"].map(|version| conformance::build(&*store, &conformance::notes(version)));
+    // As if the host had ended right after its first step.
+    let user = connect(&path);
+    user.execute(
+        "UPDATE lamphouse_generations SET state = 'dropped' WHERE id = ?1",
+        [first.id.0],
+    )
+    .unwrap();
+    store.drop_generation(second.id).unwrap();
+    let tables: i64 = user
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'notes%'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(tables, 0);
+}
+
+#[test]
+fn a_writer_of_another_process_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tables.db");
+    let store = open(&path).unwrap();
+    let generation = conformance::build(&*store, &conformance::notes("1.0.0"));
+    let mut writer = store.writer(&generation).unwrap();
+    let other = connect(&path);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    std::thread::scope(|scope| {
+        let flush = scope.spawn(move || writer.flush(&conformance::flush(0, 1, &[]), true));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert!(!flush.is_finished());
+        other.execute_batch("COMMIT").unwrap();
+        flush.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn every_look_by_key_goes_through_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tables.db");
+    let store = open(&path).unwrap();
+    let tables = vec![sample::orders(), sample::everything()];
+    let generation = conformance::build(&*store, &sample::descriptor("sales", "1.0.0", tables));
+    store.create_indexes(&generation).unwrap();
+    let (orders, everything) = (
+        format!("orders__{}", generation.id),
+        format!("everything__{}", generation.id),
+    );
+    let user = connect(&path);
+    for sql in [
+        format!("SELECT * FROM {orders} WHERE (order_id) = (?)"),
+        format!("SELECT * FROM {everything} WHERE (part, name) = (?, ?)"),
+        format!("SELECT * FROM {everything} WHERE (part, name) > (?, ?) ORDER BY part, name LIMIT ?"),
+        format!(
+            "SELECT * FROM {orders} WHERE customer_id IS ? AND (order_id) > (?) ORDER BY order_id LIMIT ?"
+        ),
+        format!("SELECT * FROM {everything} WHERE name IS ? ORDER BY part, name LIMIT ?"),
+        format!("DELETE FROM {orders} WHERE (order_id) IN (VALUES (?),(?))"),
+        format!("DELETE FROM {everything} WHERE (part, name) IN (VALUES (?,?),(?,?))"),
+    ] {
+        let mut statement = user.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let nothing = vec![Stored::Null; statement.parameter_count()];
+        let plan: Vec<String> = statement
+            .query_map(rusqlite::params_from_iter(nothing), |row| row.get(3))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let plan = plan.join("; ");
+        assert!(
+            plan.contains("SEARCH") && !plan.contains("TEMP B-TREE"),
+            "{sql}: {plan}"
+        );
+        assert!(
+            !plan.contains(&format!("SCAN {orders}")) && !plan.contains(&format!("SCAN {everything}")),
+            "{plan}"
+        );
+    }
+}
+
+#[test]
+fn plain_sqlite_reads_every_public_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tables.db");
+    let store = open(&path).unwrap();
+    let tables = vec![sample::customers()];
+    let generation = conformance::build(&*store, &sample::descriptor("sales", "1.0.0", tables));
+    let row = |id: &str, net: &str| -> lamphouse_contract::Row {
+        Box::new([
+            conformance::text(id),
+            lamphouse_contract::Value::Integer(1),
+            conformance::decimal(net),
+        ])
+    };
+    let flush = conformance::flush(0, 1, &[(0, vec![row("a", "10.00"), row("b", "9.50")])]);
+    let plan = conformance::switch(None, &generation, 1);
+    store.writer(&generation).unwrap().switch(&flush, &plan).unwrap();
+    let mut user = Plain(connect(&path));
+    // Decimals are text there: exact to read, sorted as text; a cast sorts them.
+    for (sql, first) in [
+        ("SELECT net FROM customers ORDER BY net", "10.00"),
+        ("SELECT net FROM customers ORDER BY CAST(net AS REAL)", "9.50"),
+        ("SELECT sum(net) FROM customers", "19.5"),
+        (
+            "SELECT c.net FROM customers c JOIN customers d USING (net) WHERE net = '9.50'",
+            "9.50",
+        ),
+    ] {
+        assert_eq!(user.rows(sql).unwrap()[0][0].as_deref(), Some(first), "{sql}");
+    }
+}
+
 /// Not a test: figures for the hot paths. `cargo test -p lamphouse --lib -- --ignored --nocapture speed_of`
 #[test]
 #[ignore = "prints figures"]
 fn speed_of_flushing_and_reading() {
     use crate::tables::TableFlush;
     use crate::tables::conformance::{at, build, decimal, text};
-    use crate::tables::sample;
     use lamphouse_contract::{Key, Row, Value};
-    use std::sync::Arc;
     use std::time::Instant;
 
     let database = fixture().unwrap();
