@@ -197,3 +197,14 @@ fn a_version_that_fails_on_its_first_event_leaves_the_old_one_serving() {
     wait(&host, "the old one after a restart", is_live("1.0.0"));
     host.stop();
 }
+
+#[test]
+fn a_catch_up_waits_for_files_that_were_just_put_there() {
+    let stage = Stage::new();
+    stage.drop_in("puppet.wasm", &puppet(&[]));
+    let host = stage.start(Mode::CatchUp);
+    append(&host, "a", "Put", "\"one\"");
+    let status = host.run_until_caught_up(|_| {}).unwrap();
+    assert_eq!(live_version(&status).as_deref(), Some("1.0.0"));
+    assert_eq!(query(&host, "SELECT id FROM puppet").len(), 1);
+}
