@@ -127,7 +127,7 @@ mod tests {
             let line = line.trim_start_matches("# ");
             line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
         });
-        // 5 places, 3 of [projection] and 1 in its example, 10, 7, 7 and 2 limits.
-        assert_eq!(keys.count(), 5 + 3 + 1 + 10 + 7 + 7 + 2);
+        // 5 places, 3 of [projection] and 1 in its example, 10, 8, 7 and 2 limits.
+        assert_eq!(keys.count(), 5 + 3 + 1 + 10 + 8 + 7 + 2);
     }
 }
