@@ -94,10 +94,11 @@ fn evil_guests_are_stopped_by_name_and_the_others_go_on(database: Database) {
             rows, 1,
             "{name}: its table stays readable as it was before the fault"
         );
-        assert_eq!(
-            one["live"]["checkpoint"],
-            position - 1,
-            "{name} stands before the event"
+        let checkpoint = one["live"]["checkpoint"].as_u64().unwrap();
+        // Events that it did not ask for may lie between.
+        assert!(
+            (1..position).contains(&checkpoint),
+            "{name} stands at {checkpoint}, not before {position}"
         );
     }
     let rows = project.client().number("SELECT count(*) FROM good").unwrap();
