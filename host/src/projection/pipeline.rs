@@ -57,6 +57,8 @@ pub(crate) struct Pipeline<'a> {
     /// Events of one flush while behind the head; shrinks when live projections must not wait.
     flush_events: u64,
     announced: bool,
+    /// The secondary indexes were asked for during this run.
+    indexed: bool,
     /// Set when something must end the run after what is applied has been flushed.
     ending: Option<StopReason>,
 }
@@ -98,6 +100,7 @@ impl<'a> Pipeline<'a> {
             live: spec.live,
             flush_events: surroundings.limits.flush_events_max.max(1),
             announced: false,
+            indexed: false,
             ending: None,
         }
     }
@@ -308,7 +311,7 @@ impl<'a> Pipeline<'a> {
                     false,
                 );
             }
-            self.ending = Some(stop);
+            self.ending = Some(*stop);
             return;
         }
         let to = Checkpoint {
@@ -329,7 +332,26 @@ impl<'a> Pipeline<'a> {
             let bytes_max = self.cache_bytes_max();
             self.rows().evict(bytes_max);
         }
+        self.index_what_is_read();
         self.throttle(began.elapsed());
+    }
+
+    /// Indexes are made after the load, but a table that is looked up and no longer whole in memory needs them now.
+    fn index_what_is_read(&mut self) {
+        let generation = &self.spec.generation;
+        let looked_up = generation
+            .descriptor
+            .tables
+            .iter()
+            .any(|table| !table.indexes.is_empty());
+        if self.indexed || !looked_up || self.rows.as_ref().is_none_or(Rows::are_whole) {
+            return;
+        }
+        // Without them everything is right, only slow; the control plane makes them too, and tells of errors.
+        self.indexed = true;
+        if let Err(error) = self.surroundings.store.create_indexes(generation) {
+            tracing::warn!(projection = %generation.projection, generation = %generation.id, %error, "Indexes cannot be made during the build; lookups are slow until they are");
+        }
     }
 
     fn reach(&mut self, to: Checkpoint, events: u64, at_head: bool) {
@@ -358,10 +380,10 @@ impl<'a> Pipeline<'a> {
 
     /// Applies some events; a batch that fails is halved down to the event that fails. On a stop, gives how many
     /// events of the batch are applied.
-    fn apply(&mut self, batch: &Arc<EventBatch>, range: Range<usize>) -> Result<(), (StopReason, usize)> {
+    fn apply(&mut self, batch: &Arc<EventBatch>, range: Range<usize>) -> Result<(), Halt> {
         let (error, report) = match self.call(batch, range.clone()) {
             Ok(()) => return Ok(()),
-            Err(Failed::Told) => return Err((StopReason::Told, range.start)),
+            Err(Failed::Told) => return Err((Box::new(StopReason::Told), range.start)),
             Err(Failed::Call(error, report)) => (error, report),
         };
         if error.class == Class::Fault && range.len() > 1 {
@@ -370,7 +392,7 @@ impl<'a> Pipeline<'a> {
             return self.apply(batch, middle..range.end);
         }
         Err((
-            StopReason::Fault(self.stop_at(batch, &range, error, report)),
+            Box::new(StopReason::Fault(self.stop_at(batch, &range, error, report))),
             range.start,
         ))
     }
@@ -483,6 +505,9 @@ impl<'a> Pipeline<'a> {
         }
     }
 }
+
+/// Why a batch stopped, and how many of its events are applied.
+type Halt = (Box<StopReason>, usize);
 
 enum Failed {
     Told,

@@ -13,6 +13,9 @@ use crate::tables::{StoreError, TableFlush, TableReader};
 /// Rows asked of the database at once when `find` merges what is stored with what is in memory.
 const FIND_PAGE_ROWS: usize = 1_000;
 
+/// A key as its ordered bytes and as its values.
+type OrderedKey = (Box<[u8]>, Key);
+
 /// The rows of one generation.
 pub(crate) struct Rows {
     descriptor: Arc<Descriptor>,
@@ -111,7 +114,7 @@ impl Rows {
     }
 
     /// Reads keys of one table that are not in memory, together.
-    fn load(&mut self, table: usize, keys: Vec<(Box<[u8]>, Key)>) -> Result<(), TablesError> {
+    fn load(&mut self, table: usize, keys: Vec<OrderedKey>) -> Result<(), TablesError> {
         if keys.is_empty() {
             return Ok(());
         }
@@ -184,8 +187,8 @@ impl Rows {
     }
 
     /// Keys of the changes that are not in memory and whose rows matter, by table.
-    fn missing(&self, changes: &[Change]) -> Result<Vec<Vec<(Box<[u8]>, Key)>>, TablesError> {
-        let mut missing: Vec<Vec<(Box<[u8]>, Key)>> = self.caches.iter().map(|_| Vec::new()).collect();
+    fn missing(&self, changes: &[Change]) -> Result<Vec<Vec<OrderedKey>>, TablesError> {
+        let mut missing: Vec<Vec<OrderedKey>> = self.caches.iter().map(|_| Vec::new()).collect();
         let mut ordered = Vec::new();
         for change in changes {
             let (table, key) = match change {

@@ -101,7 +101,11 @@ mod tests {
         let one = orders(&[("id", Text)]);
         let two = orders(&[("id", Text), ("lines", Integer)]);
         let more = table("countries", vec![column("country", Text)], &[0], &[]);
-        check(&[one.clone()], &[one.clone()], SchemaDiff::Equal);
+        check(
+            std::slice::from_ref(&one),
+            std::slice::from_ref(&one),
+            SchemaDiff::Equal,
+        );
         check(
             &[one],
             &[more, two],

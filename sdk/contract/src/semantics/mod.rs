@@ -26,6 +26,9 @@ pub const KEY_BYTES_MAX: usize = 1_000;
 /// Bytes of the columns of one declared index in all, counted as for a key.
 pub const INDEX_BYTES_MAX: usize = 2_000;
 
+/// Timestamps of the years 1 to 9999, in microseconds since 1970: what both databases keep and sort alike.
+pub const TIMESTAMP_MICROS: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
+
 /// How a value or a change breaks what the table declares; the text names table and column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation(pub String);
@@ -306,8 +309,16 @@ fn conform(table: &TableSchema, column: usize, value: &mut Value) -> Result<(), 
         (_, Value::Null) if declared.nullable => Ok(()),
         (ColumnType::Boolean, Value::Boolean(_))
         | (ColumnType::Integer, Value::Integer(_))
-        | (ColumnType::Bytes, Value::Bytes(_))
-        | (ColumnType::Timestamp, Value::Timestamp(_)) => Ok(()),
+        | (ColumnType::Bytes, Value::Bytes(_)) => Ok(()),
+        (ColumnType::Timestamp, Value::Timestamp(micros)) => {
+            if TIMESTAMP_MICROS.contains(micros) {
+                return Ok(());
+            }
+            Err(Violation(format!(
+                "{}: {micros} microseconds since 1970 lie outside the years 1 to 9999, which both databases can keep",
+                at(table, column)
+            )))
+        }
         (ColumnType::Text, Value::Text(text)) if !text.as_bytes().contains(&0) => Ok(()),
         (ColumnType::Real, Value::Real(number)) if number.is_finite() => {
             // 0.0 is added, so that -0 becomes 0.
