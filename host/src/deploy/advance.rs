@@ -10,7 +10,7 @@ use super::operator::FaultReport;
 use crate::config::CutoverMode;
 use crate::core::{Class, GenerationId, PluginDigest};
 use crate::plugin::{Plugin, Sandbox};
-use crate::projection::{Runner, RunnerEvent, RunnerSpec, StopReason, Surroundings};
+use crate::projection::{Runner, RunnerEvent, RunnerNews, RunnerSpec, StopReason, Surroundings};
 use crate::tables::diff::SchemaDiff;
 use crate::tables::{Finish, GenerationState, StoreError, Switch};
 
@@ -21,9 +21,7 @@ const SWITCH_EVERY: Duration = Duration::from_secs(5);
 
 impl Conductor {
     pub(super) fn runner(&mut self, event: RunnerEvent) {
-        let id = match &event {
-            RunnerEvent::CaughtUp(id) | RunnerEvent::Ended(id, _) => *id,
-        };
+        let id = event.generation;
         let Some((name, generation)) = self.projections.iter_mut().find_map(|(name, projection)| {
             projection
                 .generations
@@ -32,13 +30,21 @@ impl Conductor {
         }) else {
             return;
         };
-        match event {
-            RunnerEvent::CaughtUp(_) => {
+        // News of an earlier runner says nothing of the present one.
+        if generation
+            .runner
+            .as_ref()
+            .is_none_or(|runner| runner.run() != event.run)
+        {
+            return;
+        }
+        match event.news {
+            RunnerNews::CaughtUp => {
                 generation.caught_up = true;
                 generation.is_well();
                 tracing::info!(projection = %name, generation = %id, "A generation is level with the log");
             }
-            RunnerEvent::Ended(_, reason) => {
+            RunnerNews::Ended(reason) => {
                 generation.ended();
                 match reason {
                     StopReason::Told => {}

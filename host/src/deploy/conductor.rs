@@ -60,6 +60,11 @@ pub(crate) struct Conductor {
     pub(crate) projections: BTreeMap<String, Projection>,
     pub(crate) file_status: Vec<FileStatus>,
     pub(crate) problems: BTreeMap<&'static str, String>,
+    /// Answers to be given once the view shows what they are about.
+    pub(crate) answers: Vec<(
+        Sender<Result<Outcome, OperateError>>,
+        Result<Outcome, OperateError>,
+    )>,
     pub(crate) loaded: bool,
     /// Every file of the folder has been looked at and judged.
     pub(crate) judged: bool,
@@ -88,6 +93,11 @@ impl Conductor {
             if !stopping {
                 self.tick();
                 self.publish();
+                // Who asks for the status after the answer must not see it as it was before.
+                for (reply, answer) in self.answers.drain(..) {
+                    // Who asked may have given up.
+                    let _ = reply.send(answer);
+                }
             }
         }
         self.stop_everything();
@@ -109,8 +119,7 @@ impl Conductor {
                 reply,
             } => {
                 let answer = self.operate(&projection, verb);
-                // Who asked may have given up.
-                let _ = reply.send(answer);
+                self.answers.push((reply, answer));
             }
             Message::Chore(projection, done) => self.chore_done(&projection, done),
             Message::Announce(address) => {

@@ -143,6 +143,7 @@ impl Host {
             projections: BTreeMap::new(),
             file_status: Vec::new(),
             problems: BTreeMap::new(),
+            answers: Vec::new(),
             loaded: false,
             judged: false,
             next_look: now,

@@ -2,10 +2,11 @@
 
 use super::advance::{Kept, load_kept};
 use super::conductor::Conductor;
-use super::fleet::Approval;
+use super::fleet::{Approval, Generation};
 use super::operator::{OperateError, Outcome, Verb};
 use super::plan::state_word;
 use crate::core::GenerationId;
+use crate::tables::diff::SchemaDiff;
 use crate::tables::{GenerationState, Hold, ProjectionRecord, StoreError};
 
 impl Conductor {
@@ -152,6 +153,19 @@ impl Conductor {
                  rebuild {name}`"
             ));
         };
+        let tables = |generation: &Generation| generation.record.descriptor.tables.clone();
+        // Going forward after a rollback shows what was public before; anything else that breaks needs to be said.
+        if let (false, None, Some(live)) = (breaking, forward, projection.live())
+            && let SchemaDiff::Breaking(changes) =
+                SchemaDiff::between(&tables(live), &tables(&projection.generations[&target]))
+        {
+            return refused(format!(
+                "{name} {} (generation {target}) breaks what readers rely on: {}; `lamphouse cutover {name} --breaking` \
+                 switches to it all the same",
+                projection.generations[&target].record.version,
+                changes.join("; ")
+            ));
+        }
         projection.approval = Some(Approval {
             target,
             breaking,

@@ -25,5 +25,5 @@ mod writing;
 mod tests;
 
 pub use dry_run::dry_run;
-pub use runner::{Runner, RunnerEvent, RunnerSpec, Surroundings, SwitchRequest};
+pub use runner::{Runner, RunnerEvent, RunnerNews, RunnerSpec, Surroundings, SwitchRequest};
 pub use status::{Retry, RunnerStatus, Stop, StopReason};

@@ -11,7 +11,7 @@ use super::backoff::Backoff;
 use super::reading::Read;
 use super::report::{guest_lines_dropped, guest_said};
 use super::rows::Rows;
-use super::runner::{Control, RunnerEvent, RunnerSpec, Surroundings, SwitchRequest, bug};
+use super::runner::{Control, Herald, RunnerNews, RunnerSpec, Surroundings, SwitchRequest, bug};
 use super::status::{Retry, RunnerStatus, Stop, StopReason};
 use super::writing::{Write, Written};
 use crate::core::{Class, EventBatch, LogId, Position};
@@ -36,6 +36,7 @@ struct Pending {
 
 pub(crate) struct Pipeline<'a> {
     surroundings: &'a Surroundings,
+    herald: &'a Herald,
     spec: &'a RunnerSpec,
     status: Arc<RunnerStatus>,
     stop: Arc<AtomicBool>,
@@ -70,6 +71,7 @@ impl<'a> Pipeline<'a> {
     )]
     pub(crate) fn new(
         surroundings: &'a Surroundings,
+        herald: &'a Herald,
         spec: &'a RunnerSpec,
         status: Arc<RunnerStatus>,
         stop: Arc<AtomicBool>,
@@ -82,6 +84,7 @@ impl<'a> Pipeline<'a> {
     ) -> Self {
         Self {
             surroundings,
+            herald,
             spec,
             status,
             stop,
@@ -271,10 +274,7 @@ impl<'a> Pipeline<'a> {
         self.adapt(events, written.time);
         if at_head && !self.announced {
             self.announced = true;
-            let _ = self
-                .surroundings
-                .events
-                .send(RunnerEvent::CaughtUp(self.spec.generation.id));
+            self.herald.tell(RunnerNews::CaughtUp);
         }
         None
     }
@@ -323,10 +323,7 @@ impl<'a> Pipeline<'a> {
             self.reach(to, batch.len() as u64, at_head);
         } else if at_head && !self.announced {
             self.announced = true;
-            let _ = self
-                .surroundings
-                .events
-                .send(RunnerEvent::CaughtUp(self.spec.generation.id));
+            self.herald.tell(RunnerNews::CaughtUp);
         }
         if self.rows().bytes() > self.cache_bytes_max() {
             let bytes_max = self.cache_bytes_max();

@@ -1,7 +1,7 @@
 //! A runner: the three threads that move one generation, and the handle to them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -44,11 +44,41 @@ pub struct RunnerSpec {
 
 /// What a runner tells its host.
 #[derive(Debug)]
-pub enum RunnerEvent {
+pub struct RunnerEvent {
+    /// Which generation it moves.
+    pub generation: GenerationId,
+    /// Which runner of that generation; an earlier one may still be heard after the next has started.
+    pub run: u64,
+    /// What happened.
+    pub news: RunnerNews,
+}
+
+/// What happened to a runner.
+#[derive(Debug)]
+pub enum RunnerNews {
     /// Its tables are level with the head for the first time.
-    CaughtUp(GenerationId),
+    CaughtUp,
     /// Its threads have ended.
-    Ended(GenerationId, StopReason),
+    Ended(StopReason),
+}
+
+/// Speaks for one runner.
+#[derive(Clone)]
+pub(crate) struct Herald {
+    events: Sender<RunnerEvent>,
+    generation: GenerationId,
+    run: u64,
+}
+
+impl Herald {
+    pub(crate) fn tell(&self, news: RunnerNews) {
+        // Nobody listens any more when the host is going down.
+        let _ = self.events.send(RunnerEvent {
+            generation: self.generation,
+            run: self.run,
+            news,
+        });
+    }
 }
 
 /// A cutover to be done by this runner.
@@ -78,6 +108,7 @@ pub(crate) enum Control {
 /// One generation being moved.
 pub struct Runner {
     generation: GenerationId,
+    run: u64,
     status: Arc<RunnerStatus>,
     stop: Arc<AtomicBool>,
     control: Sender<Control>,
@@ -86,38 +117,43 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Starts the threads. They end by themselves after [`RunnerEvent::Ended`].
+    /// Starts the threads. They end by themselves after [`RunnerNews::Ended`].
     pub fn start(surroundings: &Surroundings, spec: RunnerSpec) -> Self {
+        static RUNS: AtomicU64 = AtomicU64::new(1);
         let generation = spec.generation.id;
+        let herald = Herald {
+            events: surroundings.events.clone(),
+            generation,
+            run: RUNS.fetch_add(1, Ordering::Relaxed),
+        };
         let status = Arc::new(RunnerStatus::default());
         status.set_checkpoint(spec.generation.checkpoint.position);
         let stop = Arc::new(AtomicBool::new(false));
         let (control, controls) = unbounded();
         let thread = {
-            let (surroundings, status, stop) = (surroundings.clone(), status.clone(), stop.clone());
+            let (surroundings, herald) = (surroundings.clone(), herald.clone());
+            let (status, stop) = (status.clone(), stop.clone());
             let builder = std::thread::Builder::new().name(format!("project-{generation}"));
             builder.spawn(move || {
-                let events = surroundings.events.clone();
-                let reason = run(surroundings, spec, status, stop, controls);
-                // Nobody listens any more when the host is going down.
-                let _ = events.send(RunnerEvent::Ended(generation, reason));
+                let reason = run(surroundings, spec, status, stop, controls, &herald);
+                herald.tell(RunnerNews::Ended(reason));
             })
         };
-        let log = surroundings.log.clone();
         let thread = match thread {
             Ok(thread) => Some(thread),
             Err(error) => {
-                let reason = StopReason::Restart(format!("no thread could be started: {error}"));
-                let _ = surroundings.events.send(RunnerEvent::Ended(generation, reason));
+                let why = format!("no thread could be started: {error}");
+                herald.tell(RunnerNews::Ended(StopReason::Restart(why)));
                 None
             }
         };
         Self {
             generation,
+            run: herald.run,
             status,
             stop,
             control,
-            log,
+            log: surroundings.log.clone(),
             thread,
         }
     }
@@ -125,6 +161,11 @@ impl Runner {
     /// Which generation it moves.
     pub fn generation(&self) -> GenerationId {
         self.generation
+    }
+
+    /// Which runner of the generation it is: [`RunnerEvent::run`].
+    pub fn run(&self) -> u64 {
+        self.run
     }
 
     /// What it says of itself.
@@ -185,6 +226,7 @@ fn run(
     status: Arc<RunnerStatus>,
     stop: Arc<AtomicBool>,
     controls: Receiver<Control>,
+    herald: &Herald,
 ) -> StopReason {
     let generation = &spec.generation;
     let opened = surroundings.store.writer(generation).and_then(|mut writer| {
@@ -243,6 +285,7 @@ fn run(
         let reason = match started {
             Ok(_) => Pipeline::new(
                 &surroundings,
+                herald,
                 &spec,
                 status,
                 stop,

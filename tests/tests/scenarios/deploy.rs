@@ -12,6 +12,7 @@ on_each_database!(
     a_removed_file_retires_its_projection_and_its_tables_stay,
     a_folder_that_is_missing_or_suddenly_empty_retires_nothing,
     a_rollback_survives_a_restart,
+    a_rollback_past_an_appended_column_needs_nothing_said,
     a_paused_projection_stays_paused_and_goes_on_where_it_stopped,
     manual_cutover_waits_for_the_command,
 );
@@ -73,7 +74,7 @@ fn bad_files_never_become_the_active_version(database: Database) {
     host.wait_version("puppet", "1.0.0");
 
     project.deploy_bytes(b"this is no plugin", "text");
-    refused(&host, "text.wasm", &["Wasm"]);
+    refused(&host, "text.wasm", &["WebAssembly"]);
     project.deploy_bytes(b"", "empty");
     refused(&host, "empty.wasm", &[]);
     // Half of the new version over the old one: not valid, so the old one goes on.
@@ -316,5 +317,26 @@ fn manual_cutover_waits_for_the_command(database: Database) {
     );
     project.ok(&["cutover", "puppet"]);
     host.wait_version("puppet", "2.0.0");
+    host.stop();
+}
+
+fn a_rollback_past_an_appended_column_needs_nothing_said(database: Database) {
+    let project = project(database);
+    project.deploy_bytes(&puppet::named("puppet", "1.0.0", "one"), "puppet");
+    let host = project.serve();
+    host.wait_version("puppet", "1.0.0");
+    let settings = [("version", "2.0.0"), ("stamp", "two"), ("extra", "colour")];
+    project.deploy_bytes(&puppet::puppet(&settings), "puppet");
+    host.wait_version("puppet", "2.0.0");
+    let stamps = "SELECT DISTINCT stamp FROM puppet";
+    for (verb, version, stamp) in [("rollback", "1.0.0", "one"), ("cutover", "2.0.0", "two")] {
+        project.ok(&[verb, "puppet"]);
+        host.wait_version("puppet", version);
+        assert_eq!(
+            project.client().query(stamps).unwrap(),
+            vec![vec![Some(stamp.to_owned())]]
+        );
+    }
+    assert!(project.client().query("SELECT colour FROM puppet").is_ok());
     host.stop();
 }

@@ -97,6 +97,15 @@ pub(super) async fn plan(connection: &mut PgConnection, switch: &Switch) -> Resu
         let present = views::columns(connection, &table.name).await?;
         let difference = SchemaDiff::between(std::slice::from_ref(old), std::slice::from_ref(table));
         let columns = match difference {
+            // A generation that was public before may come back without the columns that a later one had brought:
+            // they stay in the view as NULL, so that no reader waits or fails.
+            SchemaDiff::Breaking(_)
+                if plan.to.live_at.is_some()
+                    && !switch.breaking
+                    && views::extended(&present, &wanted).is_some() =>
+            {
+                views::extended(&present, &wanted)
+            }
             SchemaDiff::Breaking(changes) => {
                 refused.extend(changes);
                 None
