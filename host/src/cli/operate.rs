@@ -218,6 +218,9 @@ fn look(status: &HostStatus, name: &str, verb: &Verb, generation: Option<i64>) -
     else {
         return Look::Failed(format!("the projection {name} is gone"));
     };
+    if let Some(why) = &projection.refused {
+        return Look::Failed(why.clone());
+    }
     let going = |text: String| Look::Going { share: None, text };
     match verb {
         Verb::Pause { .. } if projection.paused.is_some() => return Look::Done(format!("{name} is paused")),

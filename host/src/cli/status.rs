@@ -289,6 +289,7 @@ pub(super) mod tests {
             message: String::new(),
             paused: None,
             held: None,
+            refused: None,
             live,
             others: Vec::new(),
         }

@@ -198,7 +198,7 @@ impl Conductor {
         let public = projection.live().map(|live| live.record.id);
         if let Some(target) = projection.target().filter(|target| Some(*target) != public) {
             let generation = projection.generations.get(&target)?;
-            let levelled = generation.caught_up && generation.runner.is_some();
+            let levelled = generation.caught_up && generation.goes_on();
             if levelled && !generation.indexed {
                 return Some(Chore::Index(generation.record.clone()));
             }
@@ -387,6 +387,7 @@ impl Conductor {
                 let held_ms = result.map_or(0, |held| held.as_millis() as u64);
                 tracing::info!(projection = %name, generation = %id, held_ms, "A generation became public");
                 projection.approval = None;
+                projection.refused = None;
                 projection.note.clear();
                 projection.finishing = true;
                 projection.finish_at = None;
@@ -405,6 +406,7 @@ impl Conductor {
                 projection.switch_at = Some(Instant::now() + SWITCH_EVERY);
                 if error.class() != Class::Retryable && projection.approval.take().is_some() {
                     projection.switch_at = None;
+                    projection.refused = Some(projection.note.clone());
                 }
             }
             (false, Ok(_), Err(error)) => {

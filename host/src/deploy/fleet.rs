@@ -89,6 +89,11 @@ impl Generation {
         self.last_restart = Some(why);
     }
 
+    /// Whether its runner runs and is not about to end.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.runner.is_some() && !self.told_to_stop
+    }
+
     pub(crate) fn may_start(&self) -> bool {
         self.restart_at.is_none_or(|at| Instant::now() >= at)
     }
@@ -123,6 +128,8 @@ pub(crate) struct Projection {
     pub(crate) switch_at: Option<Instant>,
     /// Why the cutover does not happen, or what else a person should know.
     pub(crate) note: String,
+    /// Why what somebody asked for was refused for good.
+    pub(crate) refused: Option<String>,
     /// Whether its runners run at all in this process.
     pub(crate) active: bool,
 }
@@ -138,6 +145,7 @@ impl Projection {
             finish_at: None,
             switch_at: None,
             note: String::new(),
+            refused: None,
             active,
         }
     }

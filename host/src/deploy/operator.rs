@@ -61,6 +61,9 @@ pub struct ProjectionStatus {
     pub paused: Option<String>,
     /// After a rollback: `held at 1.0.0 (digest …)`.
     pub held: Option<String>,
+    /// Why the last cutover or rollback that somebody asked for was refused; None once another is asked for.
+    #[serde(default)]
+    pub refused: Option<String>,
     /// The public generation.
     pub live: Option<GenerationStatus>,
     /// The other generations, newest first.

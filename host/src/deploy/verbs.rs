@@ -28,6 +28,7 @@ impl Conductor {
                 "there is no projection '{name}' (known: {known})"
             )));
         };
+        projection.refused = None;
         let store = self.surroundings.store.clone();
         let unavailable = |error: StoreError| OperateError::Unavailable(error.to_string());
         match verb {

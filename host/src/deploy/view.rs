@@ -32,6 +32,7 @@ pub(crate) struct View {
 struct ProjectionView {
     record: ProjectionRecord,
     note: String,
+    refused: Option<String>,
     chore: Option<&'static str>,
     target: Option<i64>,
     approved: bool,
@@ -148,6 +149,7 @@ impl ProjectionView {
         Self {
             record: projection.record.clone(),
             note: projection.note.clone(),
+            refused: projection.refused.clone(),
             chore: projection.chore,
             target: projection
                 .target()
@@ -288,6 +290,7 @@ impl ProjectionView {
             },
             paused: self.record.paused.clone(),
             held,
+            refused: self.refused.clone(),
             live: live.map(|(status, _)| status),
             others: others.into_iter().map(|(status, _)| status).collect(),
         }
