@@ -28,6 +28,9 @@ const OWNERSHIP_EVERY: Duration = Duration::from_secs(1);
 /// A standby asks so often.
 const STANDBY_EVERY: Duration = Duration::from_millis(300);
 
+/// The answer to a verb.
+pub(crate) type Answer = Result<Outcome, OperateError>;
+
 /// What others tell the conductor.
 pub(crate) enum Message {
     Look,
@@ -35,7 +38,7 @@ pub(crate) enum Message {
     Operate {
         projection: String,
         verb: Verb,
-        reply: Sender<Result<Outcome, OperateError>>,
+        reply: Sender<Answer>,
     },
     Chore(String, Done),
     Announce(String),
@@ -61,10 +64,7 @@ pub(crate) struct Conductor {
     pub(crate) file_status: Vec<FileStatus>,
     pub(crate) problems: BTreeMap<&'static str, String>,
     /// Answers to be given once the view shows what they are about.
-    pub(crate) answers: Vec<(
-        Sender<Result<Outcome, OperateError>>,
-        Result<Outcome, OperateError>,
-    )>,
+    pub(crate) answers: Vec<(Sender<Answer>, Answer)>,
     pub(crate) loaded: bool,
     /// Every file of the folder has been looked at and judged.
     pub(crate) judged: bool,
