@@ -4,6 +4,9 @@
 //! What it says of itself is read from a block of text inside the file ([`script`]), which tests patch, so that any
 //! number of versions come out of one compilation.
 
+// The packed puppet knows fewer tricks.
+#![cfg_attr(feature = "packed", allow(dead_code))]
+
 #[cfg(not(feature = "packed"))]
 mod typed;
 
