@@ -4,7 +4,7 @@
 //! progress go to standard error. Exit code 0 is done, 1 failed, 2 a wrong command line. What came from events, plugins
 //! or tables is shown with its control characters escaped.
 //!
-//! A verb is a struct of arguments with a `run`. [`session`] opens what a verb needs: log, tables, or a host, which is
+//! A verb is a struct of arguments with a `run`. `session` opens what a verb needs: log, tables, or a host, which is
 //! the running one where there is one and else lives in this process.
 
 mod append;
