@@ -1,6 +1,7 @@
 //! A project folder with a host in it, watched by its status.
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,22 +13,36 @@ use xtask::paths;
 
 const PROJECTION: &str = "order-summary";
 
-/// Removed with everything in it at the end, unless it is to be kept.
+/// Waits for the end of its input, which comes when the demo is over or gone, then removes the folder.
+const SWEEPER: &str = r#"read -r _; rm -rf "$1""#;
+
+/// Removed with everything in it at the end, on Ctrl-C too, unless it is to be kept.
 pub(super) struct Stage {
     binary: PathBuf,
     folder: PathBuf,
     keep: bool,
     host: Option<Child>,
+    sweeper: Option<Child>,
 }
 
 impl Stage {
     pub(super) fn new(binary: PathBuf, folder: PathBuf, keep: bool) -> Result<Self> {
-        let stage = Self {
+        let mut stage = Self {
             binary,
             folder,
             keep,
             host: None,
+            sweeper: None,
         };
+        if !keep {
+            let mut sweeper = Command::new("sh");
+            sweeper
+                .args(["-c", SWEEPER, "lamphouse-demo"])
+                .arg(&stage.folder)
+                .stdin(Stdio::piped());
+            // A group of its own, so that Ctrl-C does not end it before its work.
+            stage.sweeper = Some(sweeper.process_group(0).spawn().context("cannot run sh")?);
+        }
         let made = stage
             .command(&[])
             .args(["init"])
@@ -196,8 +211,10 @@ impl Drop for Stage {
             let _ = host.kill();
             let _ = host.wait();
         }
-        if !self.keep {
-            let _ = fs::remove_dir_all(&self.folder);
+        if let Some(mut sweeper) = self.sweeper.take() {
+            drop(sweeper.stdin.take());
+            // It may be gone; then the folder stays in the temporary folder.
+            let _ = sweeper.wait();
         }
     }
 }
