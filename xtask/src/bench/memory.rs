@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use xtask::{generate, paths};
 
-use super::{On, command, head, lamphouse, new_project, path};
+use super::{command, configure, head, lamphouse, path};
 
 const EVENTS: u64 = 5_000_000;
 /// A fraction of what the rows of 5,000,000 events need.
@@ -18,7 +18,8 @@ const TARGET_MIB: u64 = 512;
 pub(super) fn measure(folder: &Path) -> Result<()> {
     let project = folder.join("memory");
     let settings = format!("[pipeline]\ncache_bytes_max = {CACHE_BYTES}\n");
-    new_project(&project, &On::Sqlite, "", &settings)?;
+    std::fs::create_dir_all(project.join("plugins"))?;
+    configure(&project, "sqlite:log.db", "sqlite:tables.db", &settings)?;
     let file = folder.join("five-million.jsonl.zst");
     println!("\ngenerating and importing {EVENTS} events");
     generate::write_file(

@@ -5,12 +5,22 @@ use std::collections::BTreeMap;
 /// Where the naive projector is to be beaten, by how much.
 const TARGETS: [(&str, f64); 2] = [("SQLite", 10.0), ("PostgreSQL", 15.0)];
 
-/// Rates in events a second, by database.
+/// How tables are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Way {
+    /// Into an empty tables database, as the naive projector does: what the targets are about.
+    FromEmpty,
+    /// A new generation beside the live one, whose readers and writer come first.
+    BesideLive,
+    /// Native code, a statement a change.
+    Naive,
+}
+
+/// Rates in events a second, by database and way.
 #[derive(Default)]
 pub(super) struct Measured {
     source: String,
-    lamphouse: BTreeMap<String, Vec<f64>>,
-    naive: BTreeMap<String, Vec<f64>>,
+    rates: BTreeMap<(String, Way), Vec<f64>>,
 }
 
 impl Measured {
@@ -21,48 +31,67 @@ impl Measured {
         }
     }
 
-    pub(super) fn lamphouse(&mut self, database: &str, rate: f64) {
-        self.lamphouse.entry(database.to_owned()).or_default().push(rate);
+    pub(super) fn add(&mut self, database: &str, way: Way, rate: f64) {
+        self.rates
+            .entry((database.to_owned(), way))
+            .or_default()
+            .push(rate);
     }
 
-    pub(super) fn naive(&mut self, database: &str, rate: f64) {
-        self.naive.entry(database.to_owned()).or_default().push(rate);
+    fn median(&self, database: &str, way: Way) -> Option<f64> {
+        self.rates
+            .get(&(database.to_owned(), way))
+            .map(|rates| median(rates))
     }
 
-    fn ratio(&self, database: &str) -> f64 {
-        median(&self.lamphouse[database]) / median(&self.naive[database])
+    fn ratio(&self, database: &str, way: Way) -> Option<f64> {
+        Some(self.median(database, way)? / self.median(database, Way::Naive)?)
     }
 
     /// Whether every target is met.
     pub(super) fn good(&self) -> bool {
-        TARGETS
-            .iter()
-            .all(|(name, target)| !self.lamphouse.contains_key(*name) || self.ratio(name) >= *target)
+        let met = |(name, target): &(&str, f64)| {
+            self.ratio(name, Way::FromEmpty)
+                .is_none_or(|ratio| ratio >= *target)
+        };
+        TARGETS.iter().all(met)
     }
 
     pub(super) fn print(&self) {
         println!(
-            "\norder-summary on {}, events a second; medians, whole process, start included",
+            "\norder-summary on {}: thousand events a second, medians",
             self.source
         );
+        println!("Lamphouse: the whole command, its start and its end included, all events");
         println!(
             "naive: native code, one sqlx statement a change, 1,000 events a transaction, first 100,000 events\n"
         );
         println!(
-            "{:<12} {:>22} {:>22} {:>8} {:>8}",
-            "", "Lamphouse (runs)", "naive (runs)", "ratio", "target"
+            "{:<32} {:>5} {:>10} {:>8} {:>8}",
+            "", "runs", "k events/s", "ratio", "target"
         );
         for (name, target) in TARGETS {
-            let (Some(ours), Some(naive)) = (self.lamphouse.get(name), self.naive.get(name)) else {
-                continue;
-            };
-            println!(
-                "{name:<12} {:>22} {:>22} {:>7.1}x {:>7}x",
-                format!("{:.0} ({})", median(ours), ours.len()),
-                format!("{:.0} ({})", median(naive), naive.len()),
-                self.ratio(name),
-                target
-            );
+            for (way, words) in [
+                (Way::FromEmpty, "from empty"),
+                (Way::BesideLive, "beside live tables"),
+                (Way::Naive, "naive"),
+            ] {
+                let Some(rate) = self.median(name, way) else {
+                    continue;
+                };
+                let runs = self.rates[&(name.to_owned(), way)].len();
+                let ratio = self.ratio(name, way).unwrap_or(1.0);
+                let target = if way == Way::FromEmpty {
+                    format!("{target}x")
+                } else {
+                    String::new()
+                };
+                let title = format!("{name}, {words}");
+                println!(
+                    "{title:<32} {runs:>5} {:>10.1} {ratio:>7.1}x {target:>8}",
+                    rate / 1_000.0
+                );
+            }
         }
     }
 }
@@ -82,13 +111,13 @@ mod tests {
     fn ratios_are_of_medians_and_a_missed_target_is_not_good() {
         let mut measured = Measured::new("a test".to_owned());
         for rate in [100.0, 5.0, 120.0] {
-            measured.lamphouse("SQLite", rate);
+            measured.add("SQLite", Way::FromEmpty, rate);
         }
-        measured.naive("SQLite", 10.0);
-        assert!((measured.ratio("SQLite") - 10.0).abs() < 1e-9);
+        measured.add("SQLite", Way::Naive, 10.0);
+        assert_eq!(measured.ratio("SQLite", Way::FromEmpty), Some(10.0));
         assert!(measured.good());
-        measured.naive("SQLite", 50.0);
-        measured.naive("SQLite", 50.0);
+        measured.add("SQLite", Way::Naive, 50.0);
+        measured.add("SQLite", Way::Naive, 50.0);
         assert!(!measured.good());
     }
 }
