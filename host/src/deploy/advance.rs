@@ -343,16 +343,17 @@ impl Conductor {
                 Err(error) => projection.note = format!("the indexes of {id} cannot be made: {error}"),
             },
             Done::Switched(id, result) => self.switched(name, id, result),
-            Done::Finished(result) => {
+            Done::Finished(result, took) => {
                 let waits = match result {
                     Ok(Finish::Done) => None,
                     Ok(Finish::Waiting(who)) => Some(format!(
-                        "the cutover is done; the old tables stay until a transaction that began before it ends: {who}"
+                        "the cutover is done; its last step, after which old tables may go, waits: {who}"
                     )),
                     Err(error) => Some(format!("the last step of the cutover is put off: {error}")),
                 };
                 projection.finishing = waits.is_some();
-                projection.finish_at = Some(Instant::now() + FINISH_EVERY);
+                // Readers may have queued behind the try: they get as much time without one.
+                projection.finish_at = Some(Instant::now() + took.max(FINISH_EVERY));
                 let own = projection.note.starts_with("the cutover is done")
                     || projection.note.starts_with("the last step");
                 match waits {

@@ -39,7 +39,8 @@ pub(crate) struct Cutover {
 pub(crate) enum Done {
     Indexed(GenerationId, Result<(), StoreError>),
     Switched(GenerationId, Result<Duration, StoreError>),
-    Finished(Result<Finish, StoreError>),
+    /// With the time that it took.
+    Finished(Result<Finish, StoreError>, Duration),
     Dropped(GenerationId, Result<(), StoreError>),
 }
 
@@ -48,7 +49,10 @@ pub(crate) fn run(store: &Arc<dyn TableStore>, chore: Chore) -> Done {
     match chore {
         Chore::Index(generation) => Done::Indexed(generation.id, store.create_indexes(&generation)),
         Chore::Switch(cutover) => Done::Switched(cutover.switch.to, cut_over(store, &cutover)),
-        Chore::Finish(projection) => Done::Finished(store.finish_switch(&projection)),
+        Chore::Finish(projection) => {
+            let began = Instant::now();
+            Done::Finished(store.finish_switch(&projection), began.elapsed())
+        }
         Chore::Drop(generation) => Done::Dropped(generation, store.drop_generation(generation)),
     }
 }

@@ -177,7 +177,13 @@ impl World {
             Self::Typed(pre) => {
                 let events = typed_events(bytes)?;
                 let instance = pre.instantiate(&mut *store)?;
-                instance.lamphouse_plugin_projector().call_project(store, &events)
+                let outcome = instance
+                    .lamphouse_plugin_projector()
+                    .call_project(&mut *store, &events)?;
+                if outcome.is_ok() {
+                    store.data_mut().settle()?;
+                }
+                Ok(outcome)
             }
             Self::Packed(pre) => {
                 let instance = pre.instantiate(&mut *store)?;

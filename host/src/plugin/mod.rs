@@ -46,11 +46,15 @@ pub trait GuestTables: Send + 'static {
         limit: u32,
     ) -> Result<Vec<Arc<Row>>, TablesError>;
 
-    /// Makes one change. The implementation checks table, columns, types and sizes.
+    /// Makes one change, or keeps it waiting until many rows can be read together; no read shows the difference. The
+    /// implementation checks table, columns, types and sizes; of a change that waited, an error comes with a later call.
     fn change(&mut self, change: Change) -> Result<(), TablesError>;
 
     /// Makes many changes in order, having read all missing rows together.
     fn change_all(&mut self, changes: Vec<Change>) -> Result<(), TablesError>;
+
+    /// Makes the changes that wait. Called once the guest's call has succeeded.
+    fn settle(&mut self) -> Result<(), TablesError>;
 }
 
 /// Why the host could not serve a guest's call on its tables.

@@ -116,6 +116,11 @@ impl State {
         self.on_tables(function, |tables| tables.change_all(changes))
     }
 
+    /// Makes the changes that still wait for their rows.
+    pub(super) fn settle(&mut self) -> wasmtime::Result<()> {
+        self.on_tables("the changes of this call", |tables| tables.settle())
+    }
+
     /// A column for a message: `orders.total`, or its number where the guest means a table or column that is none.
     fn column(&self, table: u32, column: u32) -> String {
         let declared = self

@@ -12,6 +12,9 @@ use crate::tables::{StoreError, TableFlush, TableReader};
 
 /// Rows asked of the database at once when `find` merges what is stored with what is in memory.
 const FIND_PAGE_ROWS: usize = 1_000;
+/// Changes made one by one that may wait for their rows, which are then read together. A read each would cost a round
+/// trip a change; more than this gains little.
+const WAITING_MAX: usize = 1_000;
 
 /// A key as its ordered bytes and as its values.
 type OrderedKey = (Box<[u8]>, Key);
@@ -21,6 +24,8 @@ pub(crate) struct Rows {
     descriptor: Arc<Descriptor>,
     caches: Vec<TableCache>,
     reader: Box<dyn TableReader>,
+    /// Changes of this call, in order, the first of which needs a row that is not in memory.
+    waiting: Vec<Change>,
     /// Flushes taken so far; the next one has this number plus one.
     taken: u64,
     committed: u64,
@@ -39,6 +44,7 @@ impl Rows {
             descriptor: descriptor.clone(),
             caches,
             reader,
+            waiting: Vec::new(),
             taken: 0,
             committed: 0,
         }
@@ -56,11 +62,13 @@ impl Rows {
 
     /// Keeps the changes of the last call.
     pub(crate) fn keep_batch(&mut self) {
+        debug_assert!(self.waiting.is_empty(), "a call that succeeded was settled");
         self.caches.iter_mut().for_each(TableCache::keep_batch);
     }
 
     /// Undoes the changes of the last call.
     pub(crate) fn undo_batch(&mut self) {
+        self.waiting.clear();
         for (cache, schema) in self.caches.iter_mut().zip(&self.descriptor.tables) {
             cache.undo_batch(schema);
         }
@@ -217,6 +225,7 @@ impl Rows {
 
 impl GuestTables for Rows {
     fn get_many(&mut self, table: u32, keys: Vec<Key>) -> Result<Vec<Option<Arc<Row>>>, TablesError> {
+        self.settle()?;
         let schema = self.schema(table)?;
         let mut wanted = Vec::with_capacity(keys.len());
         let mut missing = Vec::new();
@@ -245,6 +254,7 @@ impl GuestTables for Rows {
         after: Option<Key>,
         limit: u32,
     ) -> Result<Vec<Arc<Row>>, TablesError> {
+        self.settle()?;
         let schema = &self.schema(table)?.clone();
         let columns = schema.indexes.get(index as usize).map(Vec::len).ok_or_else(|| {
             TablesError::Violation(format!(
@@ -309,10 +319,31 @@ impl GuestTables for Rows {
     }
 
     fn change(&mut self, change: Change) -> Result<(), TablesError> {
-        self.change_all(vec![change])
+        if self.waiting.is_empty()
+            && self
+                .missing(std::slice::from_ref(&change))?
+                .iter()
+                .all(Vec::is_empty)
+        {
+            return self.apply(change, &mut Vec::with_capacity(64));
+        }
+        self.waiting.push(change);
+        if self.waiting.len() >= WAITING_MAX {
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), TablesError> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let changes = std::mem::take(&mut self.waiting);
+        self.change_all(changes)
     }
 
     fn change_all(&mut self, changes: Vec<Change>) -> Result<(), TablesError> {
+        self.settle()?;
         for (table, keys) in self.missing(&changes)?.into_iter().enumerate() {
             self.load(table, keys)?;
         }

@@ -12,6 +12,7 @@ mod control;
 mod copy;
 mod finish;
 mod generations;
+mod locks;
 mod owner;
 mod prepare;
 mod query;

@@ -158,6 +158,10 @@ impl GuestTables for Tables {
     fn change_all(&mut self, changes: Vec<Change>) -> Result<(), TablesError> {
         changes.into_iter().try_for_each(|change| self.change(change))
     }
+
+    fn settle(&mut self) -> Result<(), TablesError> {
+        Ok(())
+    }
 }
 
 /// A batch of events of these types; stream `s` and the event's number, data `{}` unless given after a `=`.

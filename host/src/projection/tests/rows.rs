@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lamphouse_contract::{
     Cell, CellChange, Change, Column, ColumnType, Descriptor, Key, Row, Subscription, TableSchema, Value,
@@ -9,14 +10,18 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::super::rows::Rows;
-use crate::plugin::GuestTables;
+use crate::plugin::{GuestTables, TablesError};
 use crate::tables::{StoreError, TableFlush, TableReader};
 
 type Table = BTreeMap<Vec<u8>, Row>;
 
 /// A database in memory that knows only what was flushed to it.
 #[derive(Clone, Default)]
-struct Stored(Arc<Mutex<Table>>);
+struct Stored {
+    table: Arc<Mutex<Table>>,
+    /// Round trips of `get_many`.
+    reads: Arc<AtomicUsize>,
+}
 
 fn ordered(key: &[Value]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -27,7 +32,7 @@ fn ordered(key: &[Value]) -> Vec<u8> {
 impl Stored {
     fn write(&self, flush: &TableFlush) {
         let schema = &descriptor().tables[0];
-        let mut table = self.0.lock();
+        let mut table = self.table.lock();
         assert!(
             !flush.table_is_empty || table.is_empty(),
             "a bulk load goes only into an empty table"
@@ -43,7 +48,8 @@ impl Stored {
 
 impl TableReader for Stored {
     fn get_many(&mut self, _table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, StoreError> {
-        let table = self.0.lock();
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let table = self.table.lock();
         Ok(keys.iter().map(|key| table.get(&ordered(key)).cloned()).collect())
     }
 
@@ -55,11 +61,11 @@ impl TableReader for Stored {
         after: Option<&Key>,
         limit: usize,
     ) -> Result<Vec<Row>, StoreError> {
-        Ok(matching(&self.0.lock(), index, prefix, after, limit))
+        Ok(matching(&self.table.lock(), index, prefix, after, limit))
     }
 
     fn scan(&mut self, _table: usize, _after: Option<&Key>, _limit: usize) -> Result<Vec<Row>, StoreError> {
-        Ok(self.0.lock().values().cloned().collect())
+        Ok(self.table.lock().values().cloned().collect())
     }
 }
 
@@ -213,7 +219,9 @@ fn check(ops: Vec<Op>) {
             Op::Patch(number, count) => {
                 let key: Key = vec![id(number)].into();
                 let cells = cells(2, CellChange::Set(Value::Integer(count)));
-                let patched = rows.change(Change::Patch { table: 0, key, cells });
+                let patched = rows
+                    .change(Change::Patch { table: 0, key, cells })
+                    .and_then(|()| rows.settle());
                 match model.get_mut(&ordered(&[id(number)])) {
                     Some(row) => {
                         patched.unwrap();
@@ -246,6 +254,7 @@ fn check(ops: Vec<Op>) {
                 assert_eq!(found, expected);
             }
             Op::Keep => {
+                rows.settle().unwrap();
                 rows.keep_batch();
                 kept = model.clone();
             }
@@ -255,6 +264,7 @@ fn check(ops: Vec<Op>) {
             }
             Op::Flush => {
                 // A flush is taken only between batches.
+                rows.settle().unwrap();
                 rows.keep_batch();
                 kept = model.clone();
                 in_flight.extend(rows.take_flush());
@@ -266,10 +276,11 @@ fn check(ops: Vec<Op>) {
             Op::Evict(bytes) => rows.evict(bytes),
         }
     }
+    rows.settle().unwrap();
     rows.keep_batch();
     in_flight.extend(rows.take_flush());
     in_flight.iter().for_each(|flush| stored.write(flush));
-    assert_eq!(*stored.0.lock(), model);
+    assert_eq!(*stored.table.lock(), model);
     rows.committed();
     rows.evict(0);
     assert_eq!(rows.bytes(), 0, "nothing is left, and nothing was counted twice");
@@ -301,4 +312,41 @@ fn an_undone_batch_over_an_unknown_row_leaves_it_to_the_database() {
         Op::Undo,
         Op::Get(1),
     ]);
+}
+
+#[test]
+fn changes_made_one_by_one_read_their_rows_together() {
+    let stored = Stored::default();
+    let mut rows = Rows::new(&descriptor(), Box::new(stored.clone()), false);
+    let count = |number: u8, by| Change::Upsert {
+        table: 0,
+        key: vec![id(number)].into(),
+        cells: cells(2, CellChange::Add(Value::Integer(by))),
+    };
+    for _ in 0..3 {
+        (0..200).for_each(|number| rows.change(count(number, 2)).unwrap());
+    }
+    let patch = Change::Patch {
+        table: 0,
+        key: vec![id(250)].into(),
+        cells: cells(2, CellChange::Set(Value::Integer(1))),
+    };
+    rows.change(patch).unwrap();
+    let refused = rows.settle().unwrap_err();
+    assert!(matches!(refused, TablesError::Violation(_)), "{refused:?}");
+    assert_eq!(stored.reads.load(Ordering::Relaxed), 1);
+    rows.undo_batch();
+
+    (0..200).for_each(|number| rows.change(count(number, 1)).unwrap());
+    rows.change(count(201, 5)).unwrap();
+    let got = rows
+        .get_many(0, vec![vec![id(201)].into(), vec![id(7)].into()])
+        .unwrap();
+    let counts: Vec<_> = got.iter().map(|row| row.as_ref().unwrap()[2].clone()).collect();
+    assert_eq!(counts, [Value::Integer(5), Value::Integer(1)]);
+    assert_eq!(
+        stored.reads.load(Ordering::Relaxed),
+        2,
+        "what was read before stays known"
+    );
 }

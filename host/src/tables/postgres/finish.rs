@@ -6,9 +6,11 @@
 //! no more. Readers on a streaming replica are not seen from here: a REPEATABLE READ transaction there that is older than
 //! the switch must have ended before the old tables go, or the replica cancels it.
 
+use std::time::Duration;
+
 use sqlx::{Executor as _, PgConnection, Row as _};
 
-use super::prepare::LOCK_WAIT;
+use super::locks::{self, Patience};
 use super::session::{Failure, Session};
 use super::{control, gate, views};
 use crate::core::{GenerationId, PluginName};
@@ -113,20 +115,17 @@ pub(super) fn finish(session: &mut Session, projection: &PluginName) -> Result<F
             .collect::<Vec<_>>())
     })?;
     for name in &gated {
-        let direct = session.attempt(&what, async |connection| {
-            make_direct(connection, projection, name, noted.as_deref()).await
-        })?;
+        let direct = locks::retrying(
+            session,
+            &what,
+            Patience::Short,
+            Some(name),
+            async |connection, wait| make_direct(connection, projection, name, noted.as_deref(), wait).await,
+        );
         match direct {
             Ok(()) => {}
-            Err(failure) if failure.is_lock() => {
-                let holders = session.run(&what, async |connection| {
-                    views::lock_holders(connection, name).await
-                })?;
-                return Ok(Finish::Waiting(format!(
-                    "the view {name} is being read: {holders}"
-                )));
-            }
-            Err(failure) => return Err(session.database().explain(&what, failure)),
+            Err(StoreError::Unavailable(why)) => return Ok(Finish::Waiting(why)),
+            Err(error) => return Err(error),
         }
     }
     session.run(&what, async |connection| {
@@ -149,9 +148,10 @@ pub(super) async fn make_direct(
     projection: &PluginName,
     name: &str,
     noted: Option<&str>,
+    wait: Duration,
 ) -> Result<(), Failure> {
     connection.execute("BEGIN").await?;
-    connection.execute(LOCK_WAIT).await?;
+    locks::wait_for_locks(connection, wait).await?;
     // Keeps other switches away until this commits.
     let live = gate(connection, projection, "FOR SHARE")
         .await?

@@ -2,9 +2,9 @@
 
 use sqlx::Executor as _;
 
-use super::prepare::LOCK_WAIT;
+use super::locks::{self, Patience};
 use super::session::{Session, own};
-use super::{SCHEMA, control, finish, gate, prepare, views};
+use super::{SCHEMA, control, finish, gate, views};
 use crate::core::GenerationId;
 use crate::tables::ddl::{self, Dialect, Relation};
 use crate::tables::{GenerationRecord, StoreError, physical_names};
@@ -72,23 +72,29 @@ pub(super) fn drop_generation(session: &mut Session, id: GenerationId) -> Result
     };
     // Left by a switch that was prepared and never done: no reader's snapshot has the gate at this generation.
     for name in &shown {
-        prepare::retrying(session, &what, Some(name), async |connection| {
-            let last = finish::unfinished(connection, &generation.projection).await?;
-            if last.is_some() {
-                return Err(StoreError::Unavailable(format!(
-                    "{what} waits for the end of the last switch of {}",
-                    generation.projection
-                ))
-                .into());
-            }
-            finish::make_direct(connection, &generation.projection, name, None).await
-        })?;
+        locks::retrying(
+            session,
+            &what,
+            Patience::Long,
+            Some(name),
+            async |connection, wait| {
+                let last = finish::unfinished(connection, &generation.projection).await?;
+                if last.is_some() {
+                    return Err(StoreError::Unavailable(format!(
+                        "{what} waits for the end of the last switch of {}",
+                        generation.projection
+                    ))
+                    .into());
+                }
+                finish::make_direct(connection, &generation.projection, name, None, wait).await
+            },
+        )?;
     }
     for physical in physical_names(id, &generation.descriptor.tables)? {
         let sql = format!("DROP TABLE IF EXISTS {}", Relation::within(SCHEMA, &physical));
-        prepare::retrying(session, &what, None, async |connection| {
+        locks::retrying(session, &what, Patience::Long, None, async |connection, wait| {
             connection.execute("BEGIN").await?;
-            connection.execute(LOCK_WAIT).await?;
+            locks::wait_for_locks(connection, wait).await?;
             connection.execute(own(sql.as_str())).await?;
             connection.execute("COMMIT").await?;
             Ok(())

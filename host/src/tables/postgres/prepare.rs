@@ -4,22 +4,16 @@
 //! with readers that join them in the other order.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
-use rand::Rng as _;
 use sqlx::{Executor as _, PgConnection};
 
+use super::locks::{self, Patience};
 use super::session::{Failure, Session};
 use super::views::{self, ViewColumn};
 use super::{control, finish, gate};
 use crate::core::GenerationId;
 use crate::tables::diff::SchemaDiff;
 use crate::tables::{Finish, GenerationRecord, GenerationState, StoreError, Switch};
-
-/// How long a view's lock is waited for. New readers of the view queue behind us that long, so it is short.
-pub(super) const LOCK_WAIT: &str = "SET LOCAL lock_timeout = '150ms'";
-/// How long the lock is tried for in all, before the switch is put off. Raise it for readers with long transactions.
-pub(super) const LOCK_TRIES_MAX: Duration = Duration::from_secs(8);
 
 /// A public name and the columns that its view is to have.
 pub(super) struct Target {
@@ -211,27 +205,34 @@ pub(super) fn prepare(session: &mut Session, switch: &Switch) -> Result<(), Stor
     }
     for target in &plan.gate {
         let branches: Vec<&GenerationRecord> = plan.from.iter().chain([&plan.to]).collect();
-        retrying(session, &what, Some(&target.name), async |connection| {
-            connection.execute("BEGIN").await?;
-            connection.execute(LOCK_WAIT).await?;
-            check_public(switch, gate(connection, &switch.projection, "FOR SHARE").await?)?;
-            if keeps_another(connection, switch).await? {
-                return Err(
-                    StoreError::Unavailable(format!("{what} met another switch; it is tried again")).into(),
-                );
-            }
-            views::put(
-                connection,
-                &switch.projection,
-                &target.name,
-                &target.columns,
-                &branches,
-                true,
-            )
-            .await?;
-            connection.execute("COMMIT").await?;
-            Ok(())
-        })?;
+        locks::retrying(
+            session,
+            &what,
+            Patience::Long,
+            Some(&target.name),
+            async |connection, wait| {
+                connection.execute("BEGIN").await?;
+                locks::wait_for_locks(connection, wait).await?;
+                check_public(switch, gate(connection, &switch.projection, "FOR SHARE").await?)?;
+                if keeps_another(connection, switch).await? {
+                    return Err(StoreError::Unavailable(format!(
+                        "{what} met another switch; it is tried again"
+                    ))
+                    .into());
+                }
+                views::put(
+                    connection,
+                    &switch.projection,
+                    &target.name,
+                    &target.columns,
+                    &branches,
+                    true,
+                )
+                .await?;
+                connection.execute("COMMIT").await?;
+                Ok(())
+            },
+        )?;
     }
     Ok(())
 }
@@ -240,41 +241,4 @@ pub(super) fn prepare(session: &mut Session, switch: &Switch) -> Result<(), Stor
 async fn keeps_another(connection: &mut PgConnection, switch: &Switch) -> Result<bool, Failure> {
     let last = finish::unfinished(connection, &switch.projection).await?;
     Ok(last.is_some_and(|last| last.others(switch.from, switch.to)))
-}
-
-/// Does work that waits for locks only shortly, again and again with growing pauses, until it succeeds or too much time
-/// has passed. `view` is for saying who is in the way.
-pub(super) fn retrying<T>(
-    session: &mut Session,
-    what: &str,
-    view: Option<&str>,
-    work: impl AsyncFn(&mut PgConnection) -> Result<T, Failure>,
-) -> Result<T, StoreError> {
-    let started = Instant::now();
-    let mut pause_ms = 20;
-    loop {
-        let failure = match session.attempt(what, async |connection| work(connection).await)? {
-            Ok(value) => return Ok(value),
-            Err(failure) => failure,
-        };
-        if !failure.is_lock() {
-            return Err(session.database().explain(what, failure));
-        }
-        if started.elapsed() >= LOCK_TRIES_MAX {
-            let holders = match view {
-                Some(view) => session.run(what, async |connection| {
-                    views::lock_holders(connection, view).await
-                })?,
-                None => "readers of the public tables".to_owned(),
-            };
-            return Err(StoreError::Unavailable(format!(
-                "{what} waits for a lock that others hold: {holders}. It is tried again; ending their transactions \
-                 lets it go on"
-            )));
-        }
-        std::thread::sleep(Duration::from_millis(
-            rand::rng().random_range(pause_ms / 2..=pause_ms),
-        ));
-        pause_ms = (pause_ms * 2).min(400);
-    }
 }

@@ -3,16 +3,19 @@
 //! Readers notice nothing of it: views that both generations share are gated before (see [`super::prepare`]), so that
 //! turning the gate is an update of one row. Only names that are new, or go, or break, are made or dropped here.
 
+use std::time::Duration;
+
 use sqlx::{Executor as _, PgConnection};
 
-use super::prepare::{self, LOCK_WAIT, Plan};
+use super::locks::{self, Patience};
+use super::prepare::{self, Plan};
 use super::session::{Failure, Session};
 use super::writer::{Tables, Writer, checkpoint};
 use super::{finish, gate, query, views};
 use crate::tables::{Flush, StoreError, Switch};
 
 /// How long a row lock of the switch is waited for: as long as the old generation's flush may take.
-const ROW_WAIT: &str = "SET LOCAL lock_timeout = '5s'";
+const ROW_WAIT: Duration = Duration::from_secs(5);
 
 /// Prepares where that was not done, and switches.
 pub(super) fn run(writer: &mut Writer, flush: &Flush, switch: &Switch) -> Result<(), StoreError> {
@@ -25,8 +28,8 @@ pub(super) fn run(writer: &mut Writer, flush: &Flush, switch: &Switch) -> Result
     }
     prepare::prepare(session, switch)?;
     let what = format!("switching {} to generation {}", switch.projection, switch.to);
-    prepare::retrying(session, &what, None, async |connection| {
-        once(connection, tables, flush, switch).await
+    locks::retrying(session, &what, Patience::Short, None, async |connection, wait| {
+        once(connection, tables, flush, switch, wait).await
     })?;
     note_readers(session, switch);
     Ok(())
@@ -48,12 +51,13 @@ async fn once(
     tables: Tables<'_>,
     flush: &Flush,
     switch: &Switch,
+    view_wait: Duration,
 ) -> Result<(), Failure> {
     // Durable before anybody is told, unlike a flush: a switch that readers saw must not be undone by a crash.
     connection
         .execute("BEGIN; SET LOCAL synchronous_commit = on")
         .await?;
-    connection.execute(ROW_WAIT).await?;
+    locks::wait_for_locks(connection, ROW_WAIT).await?;
     prepare::check_public(switch, gate(connection, &switch.projection, "FOR UPDATE").await?)?;
     if let Some(from) = switch.from.filter(|_| !switch.from_diverged) {
         let actual = checkpoint(connection, from, "FOR UPDATE").await?.position;
@@ -75,9 +79,9 @@ async fn once(
         ))
         .into());
     }
-    connection.execute(LOCK_WAIT).await?;
+    locks::wait_for_locks(connection, view_wait).await?;
     change_names(connection, switch, &plan).await?;
-    connection.execute(ROW_WAIT).await?;
+    locks::wait_for_locks(connection, ROW_WAIT).await?;
     tables.write(connection, flush).await?;
     record(connection, switch).await?;
     connection.execute("COMMIT").await?;
