@@ -9,6 +9,8 @@ pub mod database;
 pub mod host;
 pub mod log_check;
 pub mod log_file;
+#[cfg(target_os = "linux")]
+pub mod power;
 pub mod project;
 pub mod puppet;
 pub mod readers;

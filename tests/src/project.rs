@@ -19,6 +19,8 @@ use crate::truth::Truth;
 pub struct Project {
     folder: Arc<TempDir>,
     database: Database,
+    /// A library that every command of the project is started with.
+    preload: Option<PathBuf>,
 }
 
 impl Project {
@@ -42,10 +44,16 @@ impl Project {
         let project = Self {
             folder: Arc::new(folder),
             database,
+            preload: None,
         };
         fs::create_dir(project.path("plugins")).expect("a plugin folder");
         project.set_settings(settings);
         project
+    }
+
+    /// Starts every command from now on with this library before all others.
+    pub fn preload(&mut self, library: PathBuf) {
+        self.preload = Some(library);
     }
 
     /// Writes `lamphouse.toml` anew.
@@ -109,6 +117,9 @@ impl Project {
             .env_remove("LAMPHOUSE_LOG_URL")
             .env_remove("LAMPHOUSE_TABLES_URL");
         command.env_remove("LAMPHOUSE_LISTEN").env("NO_COLOR", "1");
+        if let Some(library) = &self.preload {
+            command.env("LD_PRELOAD", library);
+        }
         command
     }
 

@@ -68,6 +68,22 @@ pub fn build_host() -> Result<PathBuf> {
     Ok(host())
 }
 
+/// The library that keeps what a loss of power would leave (`tests/power-loss`), built first (quick when it is fresh).
+///
+/// # Errors
+/// When cargo cannot build it.
+pub fn build_power_loss() -> Result<PathBuf> {
+    let status = Command::new(cargo())
+        .args(["build", "--quiet", "--package", "lamphouse-power-loss"])
+        .current_dir(root())
+        .status()
+        .context("cannot run cargo")?;
+    if !status.success() {
+        bail!("`cargo build --package lamphouse-power-loss` failed; its output is above");
+    }
+    Ok(profile_dir().join("libpower_loss.so"))
+}
+
 /// Where the host's binary is; it may not have been built.
 pub fn host() -> PathBuf {
     profile_dir().join(format!("lamphouse{}", std::env::consts::EXE_SUFFIX))

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lamphouse_tests::host::of;
@@ -256,4 +257,124 @@ fn immediate_stops_of_postgres_lose_nothing_and_the_host_goes_on_by_itself() {
         .version_1()
         .assert_equals(&project.tables(false), "after the stops");
     host.stop();
+}
+
+/// The machine loses power under SQLite: what no file was synced for is gone, the host's own memory too.
+#[cfg(target_os = "linux")]
+#[test]
+fn power_losses_take_nothing_that_was_acknowledged() {
+    use lamphouse_tests::power;
+
+    let cuts = if long() { 12 } else { 4 };
+    let mut project = Project::new(Database::sqlite());
+    power::keep_what_is_synced(&mut project);
+    let mut pieces = Pieces::new(&project, cuts + 1);
+    project.deploy("order-summary-1.0.0", "order-summary");
+    project.import(&pieces.next());
+    let (mut acknowledged, mut poorer) = (Vec::new(), 0);
+    for cut in 0..cuts {
+        let host = project.serve();
+        let file = pieces.next();
+        let before = project.head();
+        if cut % 2 == 0 {
+            // As soon as it is acknowledged: no later command may have synced on its behalf.
+            project.import(&file);
+            host.kill();
+            poorer += power::lose(&project);
+            // Asked by a command: a connection of ours would write files that nobody keeps copies of.
+            let lines = log_file::lines(&file).unwrap().len() as u64;
+            assert_eq!(project.head(), before + lines, "the head after cut {cut}");
+            continue;
+        }
+        let mut import = project.command(&["import", file.to_str().unwrap()]);
+        let mut import = import
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let cut_at = Duration::from_millis(400) + pieces.moment(Duration::from_millis(800));
+        let stop = AtomicBool::new(false);
+        let appended: Vec<String> = std::thread::scope(|scope| {
+            let client = |number| {
+                let (project, stop) = (&project, &stop);
+                scope.spawn(move || append_until(project, &format!("kept-{cut}-{number}"), stop))
+            };
+            let clients = [client(1), client(2)];
+            std::thread::sleep(cut_at);
+            host.kill();
+            let _ = import.kill();
+            stop.store(true, Ordering::Relaxed);
+            import.wait().unwrap();
+            clients
+                .into_iter()
+                .flat_map(|client| client.join().unwrap())
+                .collect()
+        });
+        assert!(!appended.is_empty(), "nothing was acknowledged before cut {cut}");
+        acknowledged.extend(appended);
+        poorer += power::lose(&project);
+        // Whatever became of it, once more makes it whole.
+        project.import(&file);
+    }
+    assert!(poorer > 0, "no cut took anything away, so this shows nothing");
+    while let Some(file) = pieces.files.pop() {
+        project.import(&file);
+    }
+    let host = project.serve();
+    host.wait_level("order-summary");
+    let mut log = project.log_client();
+    for stream in &acknowledged {
+        let found = log.number(&format!(
+            "SELECT count(*) FROM events WHERE stream_id = '{stream}'"
+        ));
+        assert_eq!(found.unwrap(), 1, "events of {stream}, which was acknowledged");
+    }
+    let all = log
+        .number("SELECT count(*) FROM events WHERE stream_id LIKE 'kept-%'")
+        .unwrap();
+    log_check::assert_whole(&project, EVENTS + all as usize);
+    pieces
+        .truth
+        .version_1()
+        .assert_equals(&project.tables(false), "after the power losses");
+    host.stop();
+    println!(
+        "{cuts} power losses, {poorer} files poorer, {} acknowledged appends there",
+        acknowledged.len()
+    );
+}
+
+/// Appends one event to each of many streams, command by command, and kills the last one; gives the streams that were
+/// acknowledged.
+#[cfg(target_os = "linux")]
+fn append_until(project: &Project, prefix: &str, stop: &AtomicBool) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    for number in 0.. {
+        let stream = format!("{prefix}-{number}");
+        let arguments = project.append_arguments(&stream, "Kept", "{}");
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let mut append = project.command(&arguments);
+        let mut append = append
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let ended = loop {
+            if stop.load(Ordering::Relaxed) {
+                let _ = append.kill();
+                break append.wait().unwrap();
+            }
+            match append.try_wait().unwrap() {
+                Some(status) => break status,
+                None => std::thread::sleep(Duration::from_millis(2)),
+            }
+        };
+        if ended.success() {
+            acknowledged.push(stream);
+        }
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    acknowledged
 }
