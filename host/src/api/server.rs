@@ -157,7 +157,7 @@ async fn operate(
             format!("the body is not a verb: {error}"),
         )
     })?;
-    let asked = serde_json::to_string(&verb).unwrap_or_default();
+    let asked = verb.to_string();
     let projection = name.clone();
     let answer = blocking(operator, move |operator| operator.operate(&name, verb)).await;
     let said = match &answer {

@@ -37,13 +37,13 @@ pub enum Mode {
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
     /// The event log.
-    #[error("the event log cannot be opened: {0}")]
+    #[error(transparent)]
     Log(#[from] LogError),
     /// The tables.
-    #[error("the tables database cannot be opened: {0}")]
+    #[error(transparent)]
     Tables(#[from] StoreError),
-    /// The sandbox.
-    #[error("the sandbox cannot be made: {0}")]
+    /// The sandbox, or a plugin that it does not take.
+    #[error(transparent)]
     Sandbox(#[from] PluginError),
     /// Another host has the tables.
     #[error("{0} owns the tables database; stop it, or ask it by `--project` in its folder")]
@@ -51,9 +51,9 @@ pub enum HostError {
     /// The plugin folder cannot be read.
     #[error("{0}; make it, or set `[plugins] folder` in lamphouse.toml")]
     Folder(String),
-    /// A projection cannot come level; says which and why.
+    /// A projection cannot come level, or a plugin file is not what it should be; says which and why.
     #[error("{0}")]
-    NotLevel(String),
+    Refused(String),
     /// The machine gave no thread.
     #[error("no thread could be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -206,7 +206,7 @@ impl Host {
             if view.judged {
                 let stopped = view.stopped();
                 if !stopped.is_empty() {
-                    return Err(HostError::NotLevel(stopped.join("\n")));
+                    return Err(HostError::Refused(stopped.join("\n")));
                 }
                 if view.is_level(head) {
                     let refused: Vec<String> = status
@@ -216,7 +216,7 @@ impl Host {
                         .map(|file| file.message.clone())
                         .collect();
                     if !refused.is_empty() {
-                        return Err(HostError::NotLevel(refused.join("\n")));
+                        return Err(HostError::Refused(refused.join("\n")));
                     }
                     return Ok(status);
                 }

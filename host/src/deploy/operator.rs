@@ -1,6 +1,8 @@
 //! What a person may ask of a host, and what the host says of itself. The CLI speaks to this trait, whether the host
 //! is in its own process or behind the admin surface; the JSON of these types is what `--json` prints.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::plugin::LogLine;
@@ -169,6 +171,24 @@ pub enum Verb {
         #[serde(default)]
         breaking: bool,
     },
+}
+
+/// As it is typed behind `lamphouse`.
+impl fmt::Display for Verb {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, breaking) = match self {
+            Self::Rebuild => ("rebuild", false),
+            Self::Pause { .. } => ("pause", false),
+            Self::Resume => ("resume", false),
+            Self::Cutover { breaking } => ("cutover", *breaking),
+            Self::Rollback { breaking } => ("rollback", *breaking),
+        };
+        out.write_str(verb)?;
+        if breaking {
+            out.write_str(" --breaking")?;
+        }
+        Ok(())
+    }
 }
 
 /// The answer to a verb.

@@ -48,10 +48,12 @@ pub fn check_plugin(
     runtime: tokio::runtime::Handle,
 ) -> Result<CheckReport, HostError> {
     let bytes = std::fs::read(file)
-        .map_err(|error| HostError::NotLevel(format!("{} cannot be read: {error}", file.display())))?;
+        .map_err(|error| HostError::Refused(format!("{} cannot be read: {error}", file.display())))?;
     let limits = config.map(|config| config.limits.clone()).unwrap_or_default();
     let sandbox = Sandbox::new(limits, None)?;
-    let plugin = sandbox.load(&bytes)?;
+    let plugin = sandbox
+        .load(&bytes)
+        .map_err(|error| HostError::Refused(format!("{}: {error}", file.display())))?;
     let descriptor = plugin.descriptor().clone();
     let mut report = CheckReport {
         name: descriptor.name.clone(),

@@ -194,9 +194,9 @@ impl Database {
                 | sqlx::Error::Protocol(_)
                 | sqlx::Error::PoolTimedOut
                 | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed => StoreError::Unavailable(format!(
-                    "{place}: {error}. Is the server running and reachable? It is tried again"
-                )),
+                | sqlx::Error::WorkerCrashed => {
+                    StoreError::Unavailable(format!("{place}: {error}. Is the server running and reachable?"))
+                }
                 sqlx::Error::Configuration(_) => {
                     StoreError::Invalid(format!("{place}: {error}. Check the URL in the configuration"))
                 }
