@@ -52,3 +52,18 @@ macro_rules! on_each_database {
         }
     )+};
 }
+
+/// As [`on_each_database`], for a scenario about something that SQLite has not: `NAME::on_postgres` alone.
+#[macro_export]
+macro_rules! on_postgres_only {
+    ($($scenario:ident),+ $(,)?) => {$(
+        mod $scenario {
+            #[test]
+            fn on_postgres() {
+                if let Some(database) = $crate::Database::postgres() {
+                    super::$scenario(database);
+                }
+            }
+        }
+    )+};
+}

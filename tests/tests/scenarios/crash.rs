@@ -2,8 +2,8 @@
 //! acknowledged is lost, nothing is applied twice.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -119,15 +119,17 @@ fn killed_at_any_moment_the_host_loses_nothing_and_applies_nothing_twice(databas
     }
 }
 
+/// An import that nobody waits for.
+fn start_import(project: &Project, file: &Path) -> Child {
+    let mut import = project.command(&["import", file.to_str().unwrap()]);
+    let import = import.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    import.unwrap()
+}
+
 /// The command that imports is the one that is killed; running it again goes on.
 fn kill_an_import(project: &Project, pieces: &mut Pieces, within: Duration) -> &'static str {
     let file = pieces.next();
-    let mut import = project.command(&["import", file.to_str().unwrap()]);
-    let mut import = import
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut import = start_import(project, &file);
     std::thread::sleep(pieces.moment(within));
     let running = import.try_wait().unwrap().is_none();
     let _ = import.kill();
@@ -139,12 +141,7 @@ fn kill_an_import(project: &Project, pieces: &mut Pieces, within: Duration) -> &
 fn kill_live(project: &Project, pieces: &mut Pieces, within: Duration) -> &'static str {
     let host = project.serve();
     let file = pieces.next();
-    let mut import = project.command(&["import", file.to_str().unwrap()]);
-    let mut import = import
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut import = start_import(project, &file);
     std::thread::sleep(pieces.moment(within));
     host.kill();
     import.wait().unwrap();
@@ -222,12 +219,7 @@ fn immediate_stops_of_postgres_lose_nothing_and_the_host_goes_on_by_itself() {
     project.import(&first);
     for _ in 0..stops {
         let file = pieces.next();
-        let mut import = project.command(&["import", file.to_str().unwrap()]);
-        let mut import = import
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut import = start_import(&project, &file);
         std::thread::sleep(pieces.moment(Duration::from_millis(600)));
         server.stop(Stop::Immediate).unwrap();
         std::thread::sleep(pieces.moment(Duration::from_secs(2)));
@@ -286,12 +278,7 @@ fn power_losses_take_nothing_that_was_acknowledged() {
             assert_eq!(project.head(), before + lines, "the head after cut {cut}");
             continue;
         }
-        let mut import = project.command(&["import", file.to_str().unwrap()]);
-        let mut import = import
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut import = start_import(&project, &file);
         let cut_at = Duration::from_millis(400) + pieces.moment(Duration::from_millis(800));
         let stop = AtomicBool::new(false);
         let appended: Vec<String> = std::thread::scope(|scope| {
