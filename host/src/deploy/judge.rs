@@ -21,14 +21,15 @@ pub(super) const LOOK_SOON: Duration = Duration::from_millis(30);
 
 impl Conductor {
     pub(super) fn look(&mut self) {
+        if Instant::now() < self.next_look {
+            return;
+        }
+        // Where there is no folder too: until then the conductor sleeps.
+        self.next_look = Instant::now() + LOOK_EVERY;
         let Some(folder) = &mut self.folder else {
             self.judged = true;
             return;
         };
-        if Instant::now() < self.next_look {
-            return;
-        }
-        self.next_look = Instant::now() + LOOK_EVERY;
         match folder.look() {
             Ok(look) => {
                 self.problems.remove("folder");
