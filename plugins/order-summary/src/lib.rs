@@ -129,17 +129,17 @@ fn line(event: &Event<'_>, kind: Kind, tables: &mut Tables<'_>) -> Result<()> {
         ],
     )?;
     let Some(customer) = customer else { return Ok(()) };
-    let mut cells = vec![
+    let always = [
         Customer::LINES.add(1),
         Customer::QUANTITY.add(line.quantity),
         Customer::NET.add(value),
     ];
-    match kind {
-        Kind::Order => cells.push(Customer::ORDERED.add(value)),
-        Kind::CreditNote => cells.push(Customer::RETURNED.add(value)),
-        Kind::Adjustment => {}
-    }
-    tables.upsert(customer, cells)
+    let by_kind = match kind {
+        Kind::Order => Some(Customer::ORDERED.add(value)),
+        Kind::CreditNote => Some(Customer::RETURNED.add(value)),
+        Kind::Adjustment => None,
+    };
+    tables.upsert(customer, always.into_iter().chain(by_kind))
 }
 
 lamphouse_sdk::export!(OrderSummary);

@@ -1,6 +1,6 @@
 //! The Rust types that columns may have.
 
-use lamphouse_contract::{ColumnType, Decimal, Value};
+use lamphouse_contract::{ColumnType, Decimal, Value, ValueRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -30,6 +30,11 @@ pub trait Field: Sized {
 pub trait IntoField<F> {
     /// As a value of the contract.
     fn into_field(self) -> Value;
+    /// The same, borrowed, where that needs no other value to borrow from.
+    #[inline]
+    fn look_field(&self) -> Option<ValueRef<'_>> {
+        None
+    }
 }
 
 /// JSON in a column: anything that serde writes and reads.
@@ -44,8 +49,8 @@ fn unexpected<T>(kind: &str, value: &Value) -> Result<T> {
 }
 
 macro_rules! field {
-    ($type:ty, $kind:expr, $reference:ty, $name:literal, $pattern:pat => $look:expr, $own:expr, $into:expr;
-     also $($source:ty),*) => {
+    ($type:ty, $kind:expr, $reference:ty, $name:literal, $pattern:pat => $look:expr, $own:expr, $into:expr,
+     $borrow:expr; also $($source:ty),*) => {
         impl Field for $type {
             const KIND: ColumnType = $kind;
             type Base = Self;
@@ -70,16 +75,22 @@ macro_rules! field {
                 }
             }
         }
-        into_field!($type; $type $(, $source)*);
+        into_field!($type, $borrow; $type $(, $source)*);
     };
 }
 
 macro_rules! into_field {
-    ($type:ty; $($source:ty),*) => {$(
+    ($type:ty, $borrow:expr; $($source:ty),*) => {$(
         impl IntoField<$type> for $source {
             #[inline]
             fn into_field(self) -> Value {
                 Field::into_value(<$type>::from(self))
+            }
+            #[inline]
+            #[allow(clippy::useless_conversion, clippy::useless_asref)] // One of the sources is the type itself.
+            fn look_field(&self) -> Option<ValueRef<'_>> {
+                let borrow: fn(&Self) -> ValueRef<'_> = $borrow;
+                Some(borrow(self))
             }
         }
         impl IntoField<Option<$type>> for $source {
@@ -97,19 +108,23 @@ macro_rules! into_field {
     )*};
 }
 
-field!(bool, ColumnType::Boolean, bool, "boolean", Value::Boolean(value) => *value, *value, Value::Boolean; also);
-field!(i64, ColumnType::Integer, i64, "integer", Value::Integer(value) => *value, *value, Value::Integer;
+field!(bool, ColumnType::Boolean, bool, "boolean", Value::Boolean(value) => *value, *value, Value::Boolean,
+    |value| ValueRef::Boolean(*value); also);
+field!(i64, ColumnType::Integer, i64, "integer", Value::Integer(value) => *value, *value, Value::Integer,
+    |value| ValueRef::Integer(i64::from(*value));
     also i32, u32, i16, u16, i8, u8);
-field!(f64, ColumnType::Real, f64, "real", Value::Real(value) => *value, *value, Value::Real; also f32);
-field!(Decimal, ColumnType::Decimal(0), Decimal, "decimal", Value::Decimal(value) => *value, *value, Value::Decimal;
+field!(f64, ColumnType::Real, f64, "real", Value::Real(value) => *value, *value, Value::Real,
+    |value| ValueRef::Real(f64::from(*value)); also f32);
+field!(Decimal, ColumnType::Decimal(0), Decimal, "decimal", Value::Decimal(value) => *value, *value, Value::Decimal,
+    |value| ValueRef::Decimal(Decimal::from(*value));
     also i64);
 field!(Timestamp, ColumnType::Timestamp, Timestamp, "timestamp",
     Value::Timestamp(value) => Timestamp::from_micros(*value), Timestamp::from_micros(*value),
-    |value| Value::Timestamp(value.micros()); also);
+    |value| Value::Timestamp(value.micros()), |value| ValueRef::Timestamp(value.micros()); also);
 field!(String, ColumnType::Text, &'r str, "text", Value::Text(value) => value, String::from(&**value),
-    |value| Value::Text(value.into_boxed_str()); also &str, &String, Box<str>, std::borrow::Cow<'_, str>);
+    |value| Value::Text(value.into_boxed_str()), |value| ValueRef::Text(value.as_ref()); also &str, &String, Box<str>, std::borrow::Cow<'_, str>);
 field!(Vec<u8>, ColumnType::Bytes, &'r [u8], "byte list", Value::Bytes(value) => value, Vec::from(&**value),
-    |value| Value::Bytes(value.into_boxed_slice()); also &[u8]);
+    |value| Value::Bytes(value.into_boxed_slice()), |value| ValueRef::Bytes(value.as_ref()); also &[u8]);
 
 impl<T: Serialize + DeserializeOwned> Field for Json<T> {
     const KIND: ColumnType = ColumnType::Json;

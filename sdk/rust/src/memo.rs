@@ -10,7 +10,7 @@
 use hashbrown::HashTable;
 use lamphouse_contract::packed;
 use lamphouse_contract::semantics::{self, Violation};
-use lamphouse_contract::{Cell, Change, Descriptor, Key, Row, TableSchema};
+use lamphouse_contract::{Cell, Change, Descriptor, Key, Row, TableSchema, ValueRef};
 
 use crate::host::Host;
 use crate::{Error, Result};
@@ -42,10 +42,24 @@ enum State {
 }
 
 impl Memo {
-    /// The place of a row; made where there is none.
+    /// The place of a row; made where there is none. The key must be conformed.
     pub(crate) fn place(&mut self, table: u32, key: Key) -> usize {
         self.scratch.clear();
         packed::write_values(&mut self.scratch, &key);
+        self.place_of_scratch(table, || key)
+    }
+
+    /// The same for a key that is borrowed: it is copied only where there is no place yet.
+    pub(crate) fn place_of(&mut self, table: u32, key: &[ValueRef<'_>]) -> usize {
+        self.scratch.clear();
+        packed::write_array(&mut self.scratch, key.len());
+        for &value in key {
+            packed::write_value_ref(&mut self.scratch, value);
+        }
+        self.place_of_scratch(table, || key.iter().map(|value| value.to_value()).collect())
+    }
+
+    fn place_of_scratch(&mut self, table: u32, key: impl FnOnce() -> Key) -> usize {
         let entries = &self.entries;
         let hash = hash(table, &self.scratch);
         let found = self.places.find(hash, |&at| {
@@ -55,6 +69,7 @@ impl Memo {
         if let Some(&at) = found {
             return at as usize;
         }
+        let key = key();
         let at = self.entries.len();
         let packed_key = self.scratch.as_slice().into();
         self.entries.push(Entry {
@@ -183,7 +198,7 @@ impl Memo {
             }
             State::Pending { cells: earlier, .. } => {
                 // Behind either change the row exists, so that an upsert and a patch are the same now.
-                let rest = semantics::merge_cells(table, earlier, semantics::conform_cells(table, cells)?);
+                let rest = semantics::merge_cells(table, earlier, cells)?;
                 if rest.is_empty() {
                     return Ok(());
                 }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use lamphouse_contract::{CellChange, TableSchema, Value};
+use lamphouse_contract::{CellChange, TableSchema, Value, ValueRef};
 
 use crate::field::{Field, IntoField, Number};
 use crate::{Error, Result};
@@ -156,7 +156,12 @@ impl<'t, R: Row> View<'t, R> {
 pub trait IntoKey<K> {
     /// The values in order.
     fn into_key(self, values: &mut Vec<Value>);
+    /// The same, borrowed, and how many there are; None where a value cannot be borrowed.
+    fn look_key<'k>(&'k self, values: &mut [ValueRef<'k>; LOOKED_AT_MAX]) -> Option<usize>;
 }
+
+/// Values of the longest tuple that is a key.
+pub(crate) const LOOKED_AT_MAX: usize = 4;
 
 /// What can be given to look up an index over columns of the types `C`: a value for an index of one column, a tuple
 /// of the first values, or of all, for several.
@@ -169,6 +174,11 @@ impl<F: Field, V: IntoField<F>> IntoKey<(F,)> for V {
     #[inline]
     fn into_key(self, values: &mut Vec<Value>) {
         values.push(self.into_field());
+    }
+    #[inline]
+    fn look_key<'k>(&'k self, values: &mut [ValueRef<'k>; LOOKED_AT_MAX]) -> Option<usize> {
+        values[0] = self.look_field()?;
+        Some(1)
     }
 }
 
@@ -185,6 +195,16 @@ macro_rules! tuples {
             fn into_key(self, values: &mut Vec<Value>) {
                 let ($($name,)+) = self;
                 $(values.push($name.into_field());)+
+            }
+            #[inline]
+            fn look_key<'k>(&'k self, values: &mut [ValueRef<'k>; LOOKED_AT_MAX]) -> Option<usize> {
+                let ($($name,)+) = self;
+                let mut count = 0;
+                $(
+                    values[count] = $name.look_field()?;
+                    count += 1;
+                )+
+                Some(count)
             }
         }
     };

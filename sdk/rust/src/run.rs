@@ -53,17 +53,20 @@ pub(crate) fn run<P: Projector>(
     host: &mut dyn Host,
 ) -> Result<Vec<u8>, Failure> {
     let unreadable = |error: packed::PackedError| Failure::new(None, &Error::from(error));
+    let events: Vec<Event<'_>> = packed::events(events)
+        .map(|event| event.map(Event).map_err(unreadable))
+        .collect::<Result<_, _>>()?;
     let mut tables = Tables::new(plugin, host);
-    let mut wanted = Wanted::new(plugin);
-    for event in packed::events(events) {
-        P::prefetch(&Event(event.map_err(unreadable)?), &mut wanted);
+    let mut wanted = tables.wanted();
+    for event in &events {
+        P::prefetch(event, &mut wanted);
     }
+    let places = wanted.into_places();
     tables
-        .prefetch(wanted)
+        .prefetch(places)
         .map_err(|error| Failure::new(None, &error))?;
-    for (index, event) in packed::events(events).enumerate() {
-        let event = Event(event.map_err(unreadable)?);
-        P::project(&event, &mut tables).map_err(|error| Failure::new(Some(index), &error))?;
+    for (index, event) in events.iter().enumerate() {
+        P::project(event, &mut tables).map_err(|error| Failure::new(Some(index), &error))?;
         if let Some(broken) = tables.broken() {
             return Err(Failure {
                 index: Some(index as u32),

@@ -1,12 +1,12 @@
 use std::any::TypeId;
 
-use lamphouse_contract::semantics;
-use lamphouse_contract::{Key, Value};
+use lamphouse_contract::semantics::{self, Violation};
+use lamphouse_contract::{TableSchema, Value, ValueRef};
 
 use crate::host::Host;
 use crate::memo::Memo;
 use crate::plugin::Plugin;
-use crate::row::{Cell, Index, IntoKey, IntoPrefix, Row, View};
+use crate::row::{Cell, Index, IntoKey, IntoPrefix, LOOKED_AT_MAX, Row, View};
 use crate::{Error, Result};
 
 /// Rows that one page of [`Tables::find`] asks the host for.
@@ -205,12 +205,9 @@ impl<'h> Tables<'h> {
     #[track_caller]
     fn place<R: Row>(&mut self, key: impl IntoKey<R::Key>) -> Result<usize> {
         let table = self.table::<R>()?;
-        let mut values = Vec::with_capacity(1);
-        key.into_key(&mut values);
-        let key: Key = values.into_boxed_slice();
-        let key = semantics::conform_key(&self.plugin.descriptor.tables[table as usize], key);
-        let key = self.allowed(key.map_err(Error::from))?;
-        Ok(self.memo.place(table, key))
+        let declared = &self.plugin.descriptor.tables[table as usize];
+        let at = place(&mut self.memo, table, declared, key);
+        self.allowed(at.map_err(Error::from))
     }
 
     #[track_caller]
@@ -236,15 +233,17 @@ impl<'h> Tables<'h> {
         result
     }
 
-    /// Reads the rows that the events of the call will want, together.
-    pub(crate) fn prefetch(&mut self, wanted: Wanted<'_>) -> Result<()> {
-        let mut places = Vec::with_capacity(wanted.keys.len());
-        for (table, key) in wanted.keys {
-            // A key that cannot be one is told by the event that uses it.
-            if let Ok(key) = semantics::conform_key(&self.plugin.descriptor.tables[table as usize], key) {
-                places.push(self.memo.place(table, key));
-            }
+    /// What the events of a call name ahead.
+    pub(crate) fn wanted(&mut self) -> Wanted<'_> {
+        Wanted {
+            plugin: self.plugin,
+            memo: &mut self.memo,
+            places: Vec::new(),
         }
+    }
+
+    /// Reads the rows that the events of the call will want, together.
+    pub(crate) fn prefetch(&mut self, places: Vec<usize>) -> Result<()> {
         self.memo.read(places, &self.plugin.descriptor, self.host)
     }
 
@@ -264,27 +263,46 @@ impl<'h> Tables<'h> {
     }
 }
 
+/// The place of a row in the memo, by a key of any form.
+#[inline]
+fn place<K>(
+    memo: &mut Memo,
+    table: u32,
+    declared: &TableSchema,
+    key: impl IntoKey<K>,
+) -> Result<usize, Violation> {
+    let mut looked = [ValueRef::Null; LOOKED_AT_MAX];
+    if let Some(count) = key.look_key(&mut looked)
+        && semantics::is_conformed_key(declared, &looked[..count])
+    {
+        return Ok(memo.place_of(table, &looked[..count]));
+    }
+    let mut values = Vec::with_capacity(1);
+    key.into_key(&mut values);
+    let key = semantics::conform_key(declared, values.into_boxed_slice())?;
+    Ok(memo.place(table, key))
+}
+
 /// The rows that a batch will read, named ahead: see [`crate::Projector::prefetch`].
 pub struct Wanted<'p> {
     plugin: &'p Plugin,
-    keys: Vec<(u32, Key)>,
+    memo: &'p mut Memo,
+    places: Vec<usize>,
 }
 
-impl<'p> Wanted<'p> {
-    pub(crate) fn new(plugin: &'p Plugin) -> Self {
-        Self {
-            plugin,
-            keys: Vec::new(),
+impl Wanted<'_> {
+    /// Names a row.
+    pub fn row<R: Row>(&mut self, key: impl IntoKey<R::Key>) {
+        // A table that is not declared is told when it is used, and so is a key that cannot be one.
+        if let Some(table) = self.plugin.rows.iter().position(|row| *row == TypeId::of::<R>()) {
+            let declared = &self.plugin.descriptor.tables[table];
+            if let Ok(at) = place(self.memo, table as u32, declared, key) {
+                self.places.push(at);
+            }
         }
     }
 
-    /// Names a row.
-    pub fn row<R: Row>(&mut self, key: impl IntoKey<R::Key>) {
-        // A table that is not declared is told when it is used.
-        if let Some(table) = self.plugin.rows.iter().position(|row| *row == TypeId::of::<R>()) {
-            let mut values = Vec::with_capacity(1);
-            key.into_key(&mut values);
-            self.keys.push((table as u32, values.into_boxed_slice()));
-        }
+    pub(crate) fn into_places(self) -> Vec<usize> {
+        self.places
     }
 }

@@ -65,11 +65,12 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn uint(&mut self) -> Result<u64> {
         let tag = self.byte()?;
-        if tag <= 0x7f {
-            return Ok(u64::from(tag));
+        // The one form that an integer with a sign cannot hold.
+        if tag == 0xcf {
+            return Ok(u64::from_be_bytes(self.take()?));
         }
         let number = self
-            .number(tag)?
+            .int_of(tag)?
             .ok_or_else(|| self.unexpected(tag, "an unsigned integer"))?;
         u64::try_from(number).map_err(|_| self.error("an unsigned integer is negative"))
     }
@@ -84,10 +85,8 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn int(&mut self) -> Result<i64> {
         let tag = self.byte()?;
-        let number = self
-            .number(tag)?
-            .ok_or_else(|| self.unexpected(tag, "an integer"))?;
-        i64::try_from(number).map_err(|_| self.error("an integer does not fit 64 bits with a sign"))
+        self.int_of(tag)?
+            .ok_or_else(|| self.unexpected(tag, "an integer"))
     }
 
     /// A text.
@@ -123,10 +122,8 @@ impl<'a> Reader<'a> {
                 if let Some(text) = self.str_of(tag)? {
                     return Ok(ValueRef::Text(text));
                 }
-                let number = self.number(tag)?.ok_or_else(|| self.unexpected(tag, "a value"))?;
-                let number = i64::try_from(number)
-                    .map_err(|_| self.error("an integer does not fit 64 bits with a sign"))?;
-                ValueRef::Integer(number)
+                let number = self.int_of(tag)?;
+                ValueRef::Integer(number.ok_or_else(|| self.unexpected(tag, "a value"))?)
             }
         })
     }
@@ -218,20 +215,21 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The integer behind a tag; None if the tag is of something else. Wide enough for both kinds of 64 bits.
+    /// The integer behind a tag; None if the tag is of something else.
     #[inline]
-    fn number(&mut self, tag: u8) -> Result<Option<i128>> {
+    fn int_of(&mut self, tag: u8) -> Result<Option<i64>> {
         Ok(Some(match tag {
-            0x00..=0x7f => i128::from(tag),
-            0xe0..=0xff => i128::from(tag as i8),
-            0xcc => i128::from(self.byte()?),
-            0xcd => i128::from(u16::from_be_bytes(self.take()?)),
-            0xce => i128::from(u32::from_be_bytes(self.take()?)),
-            0xcf => i128::from(u64::from_be_bytes(self.take()?)),
-            0xd0 => i128::from(self.byte()? as i8),
-            0xd1 => i128::from(i16::from_be_bytes(self.take()?)),
-            0xd2 => i128::from(i32::from_be_bytes(self.take()?)),
-            0xd3 => i128::from(i64::from_be_bytes(self.take()?)),
+            0x00..=0x7f => i64::from(tag),
+            0xe0..=0xff => i64::from(tag as i8),
+            0xcc => i64::from(self.byte()?),
+            0xcd => i64::from(u16::from_be_bytes(self.take()?)),
+            0xce => i64::from(u32::from_be_bytes(self.take()?)),
+            0xcf => i64::try_from(u64::from_be_bytes(self.take()?))
+                .map_err(|_| self.error("an integer does not fit 64 bits with a sign"))?,
+            0xd0 => i64::from(self.byte()? as i8),
+            0xd1 => i64::from(i16::from_be_bytes(self.take()?)),
+            0xd2 => i64::from(i32::from_be_bytes(self.take()?)),
+            0xd3 => i64::from_be_bytes(self.take()?),
             _ => return Ok(None),
         }))
     }

@@ -1,16 +1,18 @@
 //! What a change makes of a row: the one definition, used by the host's row cache and by the SDK.
 //!
-//! - [`conform_row`], [`conform_key`], [`conform_prefix`]: a guest's values checked and brought to their one form.
+//! - [`conform_row`], [`conform_key`], [`is_conformed_key`], [`conform_prefix`]: a guest's values checked and brought to their one form.
 //! - [`upsert`], [`patch`]: what cells make of a row.
 //! - [`conform_cells`], [`merge_cells`]: changes of a row that is not at hand.
 //! - [`ordered_key`], [`ordered_index`]: keys as bytes that sort.
 //! - [`check`]: whether what a plugin declares can be kept at all.
 
+mod add;
 mod cells;
 mod check;
 pub mod json;
 mod ordered;
 
+use add::add;
 pub use cells::{conform_cells, merge_cells, names_all_required};
 pub use check::{
     COLUMNS_MAX, INDEX_COLUMNS_MAX, INDEXES_MAX, KEY_COLUMNS_MAX, NAME_BYTES_MAX, TABLES_MAX, check,
@@ -18,7 +20,9 @@ pub use check::{
 };
 pub use ordered::{ordered_index, ordered_key};
 
-use crate::{Cell, CellChange, Column, ColumnType, Decimal, DecimalError, Key, Row, TableSchema, Value};
+use crate::{
+    Cell, CellChange, Column, ColumnType, Decimal, DecimalError, Key, Row, TableSchema, Value, ValueRef,
+};
 
 /// Bytes of one key in all: texts and bytes as they are, every other value 8, decimals 16.
 pub const KEY_BYTES_MAX: usize = 1_000;
@@ -73,6 +77,30 @@ pub fn conform_key(table: &TableSchema, mut key: Key) -> Result<Key, Violation> 
     }
     within_key(table, bytes)?;
     Ok(key)
+}
+
+/// Whether a key is in the form that [`conform_key`] would bring it to. A key that is not may still conform.
+pub fn is_conformed_key(table: &TableSchema, key: &[ValueRef<'_>]) -> bool {
+    let mut bytes = 0;
+    let values_fit = key.iter().zip(&table.primary_key).all(|(value, &column)| {
+        bytes += 16;
+        match (table.columns[column as usize].kind, value) {
+            (ColumnType::Text, ValueRef::Text(text)) => {
+                bytes += text.len();
+                !text.as_bytes().contains(&0)
+            }
+            (ColumnType::Bytes, ValueRef::Bytes(value)) => {
+                bytes += value.len();
+                true
+            }
+            (ColumnType::Boolean, ValueRef::Boolean(_)) | (ColumnType::Integer, ValueRef::Integer(_)) => true,
+            (ColumnType::Timestamp, ValueRef::Timestamp(micros)) => TIMESTAMP_MICROS.contains(micros),
+            (ColumnType::Decimal(scale), ValueRef::Decimal(number)) => number.scale() == scale,
+            _ => false,
+        }
+    });
+    // More than the rule counts, so that a key near the limit is judged by the rule itself.
+    values_fit && key.len() == table.primary_key.len() && bytes <= KEY_BYTES_MAX
 }
 
 /// Checks and canonicalises the prefix of a declared index: one value or more, not more than it has columns, no null.
@@ -231,74 +259,6 @@ impl Seen {
         *word |= bit;
         Ok(index)
     }
-}
-
-/// Adds to one value; null counts as 0.
-fn add(table: &TableSchema, column: usize, old: &mut Value, value: Value) -> Result<(), Violation> {
-    let kind = table.columns[column].kind;
-    let overflow = || {
-        Violation(format!(
-            "{}: the sum does not fit {}",
-            at(table, column),
-            type_name(kind)
-        ))
-    };
-    *old = match (kind, &*old, &value) {
-        (ColumnType::Integer, Value::Null, Value::Integer(more)) => Value::Integer(*more),
-        (ColumnType::Integer, Value::Integer(sum), Value::Integer(more)) => {
-            Value::Integer(sum.checked_add(*more).ok_or_else(overflow)?)
-        }
-        (ColumnType::Real, old @ (Value::Null | Value::Real(_)), Value::Real(more)) => {
-            let sum = if let Value::Real(sum) = old {
-                sum + more
-            } else {
-                *more
-            };
-            // 0.0 is added, so that -0 becomes 0.
-            if sum.is_finite() {
-                Value::Real(sum + 0.0)
-            } else {
-                return Err(overflow());
-            }
-        }
-        (ColumnType::Decimal(scale), old @ (Value::Null | Value::Decimal(_)), more) => {
-            let more = match more {
-                Value::Integer(more) => Decimal::from(*more),
-                Value::Decimal(more) => *more,
-                other => return Err(not_addable(table, column, other)),
-            };
-            let more = more
-                .rescale(scale)
-                .map_err(|error| no_decimal(table, column, &more, error))?;
-            let sum = match old {
-                Value::Decimal(sum) => sum.checked_add(&more).map_err(|_| overflow())?,
-                _ => more,
-            };
-            Value::Decimal(sum)
-        }
-        (_, _, other) => return Err(not_addable(table, column, other)),
-    };
-    Ok(())
-}
-
-#[cold]
-fn not_addable(table: &TableSchema, column: usize, value: &Value) -> Violation {
-    let kind = table.columns[column].kind;
-    Violation(match kind {
-        ColumnType::Integer | ColumnType::Real | ColumnType::Decimal(_) => {
-            format!(
-                "{}: cannot add {} to a column of type {}",
-                at(table, column),
-                described(value),
-                type_name(kind)
-            )
-        }
-        _ => format!(
-            "{}: the column is {}, which is only set, never added to",
-            at(table, column),
-            type_name(kind)
-        ),
-    })
 }
 
 /// Checks one value against its column and brings it to its one form.
