@@ -16,6 +16,8 @@ use crate::deploy::operator::{GenerationStatus, HostStatus, Outcome, Verb};
 
 /// Between two looks at a host that works.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The same where the host is in this process: a look costs next to nothing, and a script waits for the last one.
+const LOOK_HERE_EVERY: Duration = Duration::from_millis(20);
 /// How long a cutover may fail, and be tried again, before a person is told.
 const HINDERED_TIME_MAX: Duration = Duration::from_secs(15);
 
@@ -172,7 +174,11 @@ impl Target {
                 if interrupt.is_set() {
                     bail!("interrupted; {}", outcome.message);
                 }
-                std::thread::sleep(LOOK_EVERY);
+                std::thread::sleep(if reached.remote {
+                    LOOK_EVERY
+                } else {
+                    LOOK_HERE_EVERY
+                });
             };
         }
         if out.json {

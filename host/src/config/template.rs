@@ -69,8 +69,8 @@ data = ".lamphouse"
 # log_line_bytes_max = 2_000
 
 [pipeline]
-# Events and bytes of one plugin call. More than 1,000 events gains nothing; lower it for plugins whose calls are slow.
-# batch_events_max = 1_000
+# Events and bytes of one plugin call. More than 2,000 events gain next to nothing; lower it for plugins whose calls are slow.
+# batch_events_max = 2_000
 # batch_bytes_max = 4_194_304
 # Events of one table transaction while behind the head. Raise it for rebuild speed; lower it for short transactions.
 # flush_events_max = 100_000

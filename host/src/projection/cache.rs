@@ -34,6 +34,8 @@ struct Slot {
     dirty: bool,
     /// In the list of dirty slots (a batch that was undone may leave a clean slot there).
     listed: bool,
+    /// The physical table may have a row of this key, with every flush taken so far.
+    stored: bool,
     /// The last flush that carries this row; it must be committed before the slot may be evicted.
     flush: u64,
     /// The last batch that saved this slot for undoing.
@@ -65,8 +67,6 @@ pub(crate) struct TableCache {
     hand: usize,
     bytes: usize,
     whole: bool,
-    /// No flush has put a row into the physical table.
-    unwritten: bool,
     hasher: FixedState,
 }
 
@@ -100,7 +100,6 @@ impl TableCache {
             hand: 0,
             bytes: 0,
             whole: empty,
-            unwritten: empty,
             hasher: FixedState::default(),
         }
     }
@@ -158,8 +157,10 @@ impl TableCache {
     /// Takes in what the database said of a key; what is here already wins.
     pub(crate) fn learn(&mut self, schema: &TableSchema, key: Box<[u8]>, row: Option<Row>) {
         if self.lookup(&key).is_none() {
+            let stored = row.is_some();
             let content = row.map_or(Content::Absent, |row| Content::Present(Arc::new(row)));
             let index = self.insert(key);
+            self.slot_mut(index).stored = stored;
             self.replace(schema, index, content);
         }
     }
@@ -243,6 +244,8 @@ impl TableCache {
             content: Content::Absent,
             dirty: false,
             listed: false,
+            // While everything in the table is here, what is not here is not there.
+            stored: !self.whole,
             flush: 0,
             batch: 0,
             referenced: true,
@@ -349,6 +352,7 @@ impl TableCache {
 
     /// Takes what changed since the last flush, as flush number `flush`.
     pub(crate) fn take_flush(&mut self, flush: u64) -> TableFlush {
+        let mut inserts: Vec<u32> = Vec::new();
         let mut upserts: Vec<u32> = Vec::new();
         let mut removes: Vec<u32> = Vec::new();
         for index in std::mem::take(&mut self.dirty) {
@@ -358,37 +362,34 @@ impl TableCache {
                 continue;
             }
             slot.flush = flush;
-            match slot.content {
-                Content::Present(_) => upserts.push(index),
-                Content::Removed(_) => removes.push(index),
-                Content::Absent => {}
+            let present = matches!(slot.content, Content::Present(_));
+            match (present, std::mem::replace(&mut slot.stored, present)) {
+                (true, false) => inserts.push(index),
+                (true, true) => upserts.push(index),
+                (false, true) => removes.push(index),
+                (false, false) => {}
             }
         }
-        let by_key = |a: &u32, b: &u32| self.slot(*a).key.cmp(&self.slot(*b).key);
-        upserts.sort_unstable_by(by_key);
-        removes.sort_unstable_by(by_key);
-        let table_is_empty = self.unwritten;
-        let taken = TableFlush {
-            table: self.table,
-            upserts: upserts
-                .iter()
-                .filter_map(|&index| match &self.slot(index).content {
-                    Content::Present(row) => Some(row.clone()),
-                    _ => None,
-                })
-                .collect(),
-            removes: removes
-                .iter()
-                .filter(|_| !table_is_empty)
-                .filter_map(|&index| match &self.slot(index).content {
-                    Content::Removed(key) => Some(key.clone()),
-                    _ => None,
-                })
-                .collect(),
-            table_is_empty,
+        for indexes in [&mut inserts, &mut upserts, &mut removes] {
+            indexes.sort_unstable_by(|&a, &b| self.slot(a).key.cmp(&self.slot(b).key));
+        }
+        let rows = |indexes: Vec<u32>| {
+            let row = |index| match &self.slot(index).content {
+                Content::Present(row) => Some(row.clone()),
+                Content::Absent | Content::Removed(_) => None,
+            };
+            indexes.into_iter().filter_map(row).collect()
         };
-        self.unwritten &= taken.upserts.is_empty();
-        taken
+        let key = |index| match &self.slot(index).content {
+            Content::Removed(key) => Some(key.clone()),
+            Content::Absent | Content::Present(_) => None,
+        };
+        TableFlush {
+            table: self.table,
+            inserts: rows(inserts),
+            upserts: rows(upserts),
+            removes: removes.into_iter().filter_map(key).collect(),
+        }
     }
 
     /// Evicts rows that are committed and not lately used, until `bytes_max` is met or nothing more can go.

@@ -42,7 +42,8 @@ pub fn dry_run(
     }
     let mut tables: Vec<Vec<Arc<Row>>> = descriptor.tables.iter().map(|_| Vec::new()).collect();
     for flush in rows.take_flush() {
-        tables[flush.table] = flush.upserts;
+        // There was nothing before, so every row is new.
+        tables[flush.table] = flush.inserts;
     }
     Ok(tables)
 }

@@ -81,7 +81,9 @@ impl Rows {
         self.caches
             .iter_mut()
             .map(|cache| cache.take_flush(taken))
-            .filter(|flush| !flush.upserts.is_empty() || !flush.removes.is_empty())
+            .filter(|flush| {
+                !(flush.inserts.is_empty() && flush.upserts.is_empty() && flush.removes.is_empty())
+            })
             .collect()
     }
 

@@ -123,12 +123,20 @@ pub struct PluginRecord {
 pub struct TableFlush {
     /// Index into the descriptor's tables.
     pub table: usize,
-    /// New or changed rows, in key order, one a key.
+    /// Rows whose keys the physical table surely has not, in key order: they are loaded without a look for old ones.
+    pub inserts: Vec<Arc<Row>>,
+    /// Rows that may be there already, in key order. No key comes twice, here and in `inserts`.
     pub upserts: Vec<Arc<Row>>,
     /// Keys of rows that are gone, in key order.
     pub removes: Vec<Key>,
-    /// The physical table is empty before this flush, so that rows can be loaded without looking for old ones.
-    pub table_is_empty: bool,
+}
+
+#[cfg(test)]
+impl TableFlush {
+    /// The same, for a table that has none of these rows yet.
+    pub(crate) fn make_new(&mut self) {
+        self.inserts.append(&mut self.upserts);
+    }
 }
 
 /// Everything that one table transaction writes.

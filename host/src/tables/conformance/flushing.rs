@@ -159,7 +159,7 @@ pub(in crate::tables) fn every_value_comes_back_exactly(database: &Database) {
     }
     let mut writer = store.writer(&generation).unwrap();
     let mut first = flush(0, 1, &[(0, rows.clone())]);
-    first.tables[0].table_is_empty = true;
+    first.tables[0].make_new();
     writer.flush(&first, false).unwrap();
     let mut reader = store.reader(&generation).unwrap();
     assert_eq!(reader.scan(0, None, 1_000).unwrap(), rows);
@@ -240,21 +240,27 @@ fn random_flush(
             upserts.insert(place, Arc::new(row));
         }
     }
-    let table_is_empty = model.0.is_empty() && removes.is_empty();
     for place in removes.keys() {
         model.0.remove(place);
     }
-    for (place, row) in &upserts {
-        model.0.insert(place.clone(), (**row).clone());
+    // Some of those that are new are said to be, as a cache that is not whole would.
+    let (mut inserts, mut maybe_there) = (Vec::new(), Vec::new());
+    for (place, row) in upserts {
+        let is_new = model.0.insert(place, (*row).clone()).is_none();
+        if is_new && random.random_bool(0.7) {
+            inserts.push(row);
+        } else {
+            maybe_there.push(row);
+        }
     }
     Flush {
         from: at(position),
         to: at(position + 1),
         tables: vec![TableFlush {
             table: 0,
-            upserts: upserts.into_values().collect(),
+            inserts,
+            upserts: maybe_there,
             removes: removes.into_values().collect(),
-            table_is_empty,
         }],
     }
 }

@@ -56,6 +56,10 @@ pub(super) fn connect(path: &Path, purpose: Purpose) -> Result<Connection, Store
                 "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = {WAL_CHECKPOINT_PAGES};"
             ))?;
         }
+        if purpose == Purpose::Write {
+            // What an upsert of many rows would undo alone; else it goes through a file, a few pages a statement.
+            connection.execute_batch("PRAGMA temp_store = MEMORY;")?;
+        }
         Ok(connection)
     };
     open().map_err(|error| fault(path, "open the tables", &error))

@@ -274,18 +274,20 @@ fn speed_of_flushing_and_reading() {
     };
     let mut writer = store.writer(&generation).unwrap();
     let mut position = 0;
-    let mut time = |name: &str, rows: Vec<Arc<Row>>, table_is_empty: bool| {
+    let mut time = |name: &str, rows: Vec<Arc<Row>>, are_new: bool| {
         let n = rows.len();
-        let flush = crate::tables::Flush {
+        let mut flush = crate::tables::Flush {
             from: at(position),
             to: at(position + 1),
             tables: vec![TableFlush {
                 table: 0,
                 upserts: rows,
-                removes: vec![],
-                table_is_empty,
+                ..TableFlush::default()
             }],
         };
+        if are_new {
+            flush.tables[0].make_new();
+        }
         position += 1;
         let start = Instant::now();
         writer.flush(&flush, false).unwrap();

@@ -202,12 +202,10 @@ impl TableSql {
         let mut text = String::new();
         self.delete
             .run(connection, self.key, &flush.removes, |key| key, &mut text)?;
-        let sizes = if flush.table_is_empty {
-            &self.insert
-        } else {
-            &self.upsert
-        };
-        sizes.run(connection, self.columns, &flush.upserts, Arc::as_ref, &mut text)
+        self.insert
+            .run(connection, self.columns, &flush.inserts, Arc::as_ref, &mut text)?;
+        self.upsert
+            .run(connection, self.columns, &flush.upserts, Arc::as_ref, &mut text)
     }
 }
 

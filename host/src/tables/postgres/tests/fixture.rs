@@ -197,7 +197,7 @@ pub(super) fn built(store: &dyn TableStore, version: u32) -> GenerationRecord {
         .collect();
     let mut all = flush(0, 10, &tables);
     for table in &mut all.tables {
-        table.table_is_empty = true;
+        table.make_new();
     }
     store.writer(&generation).unwrap().flush(&all, false).unwrap();
     conformance::stored(store, generation.id)

@@ -61,9 +61,11 @@ fn extreme_values_come_back_exactly_by_both_ways_in() {
     let mut writer = store.writer(&generation).unwrap();
     let mut reader = store.reader(&generation).unwrap();
     let rows = extremes();
-    for (step, table_is_empty) in [(0, true), (1, false), (2, false)] {
+    for (step, are_new) in [(0, true), (1, false), (2, false)] {
         let mut flush = flush(step, step + 1, &[(0, rows.clone())]);
-        flush.tables[0].table_is_empty = table_is_empty;
+        if are_new {
+            flush.tables[0].make_new();
+        }
         writer.flush(&flush, false).unwrap();
         assert_eq!(reader.scan(0, None, 10).unwrap(), rows, "step {step}");
         if step == 1 {
@@ -119,9 +121,9 @@ fn removes_and_updates_go_by_keys_of_several_columns() {
     let absent: Key = Box::new([Value::Integer(7), text("a")]);
     let tables = vec![TableFlush {
         table: 0,
+        inserts: Vec::new(),
         upserts: vec![Arc::new(changed.clone())],
         removes: vec![remove.clone(), absent],
-        table_is_empty: false,
     }];
     writer
         .flush(
@@ -161,13 +163,15 @@ fn a_timestamp_before_postgres_begins_fails_the_flush_whole() {
     let times = table("times", vec![column("at", ColumnType::Timestamp)], &[0], &[]);
     let generation = build(&*store, &descriptor("times", "1.0.0", vec![times]));
     let mut writer = store.writer(&generation).unwrap();
-    for table_is_empty in [true, false] {
+    for are_new in [true, false] {
         let rows: Vec<Row> = vec![
             Box::new([Value::Timestamp(1)]),
             Box::new([Value::Timestamp(i64::MIN)]),
         ];
         let mut flush = flush(0, 1, &[(0, rows)]);
-        flush.tables[0].table_is_empty = table_is_empty;
+        if are_new {
+            flush.tables[0].make_new();
+        }
         let error = writer.flush(&flush, false).unwrap_err();
         assert!(
             matches!(&error, StoreError::Invalid(text) if text.contains("4714 BC")),
@@ -206,7 +210,7 @@ fn bulk_writes_are_quick() {
         })
         .collect();
     let mut all = flush(0, 1, &[(0, rows.clone())]);
-    all.tables[0].table_is_empty = true;
+    all.tables[0].make_new();
     for (what, all) in [
         ("COPY", all),
         ("unnest over old rows", flush(1, 2, &[(0, rows.clone())])),
