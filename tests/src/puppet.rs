@@ -27,3 +27,14 @@ pub fn named(name: &str, version: &str, stamp: &str) -> Vec<u8> {
         ("table", &name.replace('-', "_")),
     ])
 }
+
+/// A lifter of this name and version: an upcaster that does what its script says (keys in `tests/guests/lifter`).
+///
+/// # Panics
+/// When it has not been built.
+pub fn lifter(name: &str, version: &str, settings: &[(&str, &str)]) -> Vec<u8> {
+    let file = xtask::paths::guest("lifter").unwrap_or_else(|error| panic!("{error:#}"));
+    let mut all = vec![("name", name), ("version", version)];
+    all.extend(settings);
+    patch_puppet(&fs::read(file).expect("the lifter's bytes"), &all)
+}

@@ -29,6 +29,7 @@ impl Operator for Recorder {
                 head: 42,
             },
             projections: Vec::new(),
+            upcasters: Vec::new(),
             files: Vec::new(),
             problems: self.problems.lock().clone(),
         })

@@ -1,11 +1,12 @@
 //! `lamphouse events`: a look at the log.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use chrono::{DateTime, Utc};
 
 use super::output::{Output, Style};
 use super::session::Session;
 use super::table::{Cell, Look, lay_out};
+use super::today::Today;
 use super::units;
 use crate::core::{Position, StoredEvent};
 use crate::log::{EventLog, EventQuery, LogError};
@@ -18,6 +19,7 @@ pub(super) const PAGE_EVENTS: u64 = 1_000;
 #[command(after_help = "Examples:
   lamphouse events --backward --limit 5
   lamphouse events --type OrderPlaced --type OrderPaid --after 1000
+  lamphouse events --upcast --stream order-1
   lamphouse events --json --all --from 2026-01-01T00:00:00Z | jq .data")]
 pub(super) struct Events {
     #[command(flatten)]
@@ -34,6 +36,9 @@ pub(super) struct Events {
     /// Without a limit
     #[arg(long, conflicts_with = "limit")]
     all: bool,
+    /// Show each event before and after the upcasters of the plugin folder, step by step
+    #[arg(long)]
+    upcast: bool,
 }
 
 /// Which events.
@@ -104,6 +109,9 @@ impl Events {
         query.after = self.after.map(Position);
         query.backward = self.backward;
         query.limit = if self.all { u64::MAX } else { self.limit };
+        if self.upcast {
+            return stories(log.as_ref(), query, &Today::load(session)?, out);
+        }
         let mut shown = 0;
         for page in pages(log.as_ref(), query) {
             let page = page?;
@@ -124,6 +132,40 @@ impl Events {
         }
         Ok(())
     }
+}
+
+/// Shows what each event becomes; fails at the end if some could not be lifted.
+fn stories(log: &dyn EventLog, query: EventQuery, today: &Today, out: &mut Output) -> Result<()> {
+    let (mut shown, mut faulted) = (0_u64, 0_u64);
+    for page in pages(log, query) {
+        for event in &page? {
+            let story = today.story(event)?;
+            faulted += u64::from(story.is_faulted());
+            if out.json {
+                out.json_line(&story)?;
+            } else {
+                if shown > 0 {
+                    out.line("")?;
+                }
+                story
+                    .lines(out.style)
+                    .iter()
+                    .try_for_each(|line| out.line(line))?;
+            }
+            shown += 1;
+        }
+        out.flush()?;
+    }
+    if shown == 0 && !out.json {
+        super::progress::say("no event matches");
+    }
+    if faulted > 0 {
+        bail!(
+            "{} could not be lifted",
+            units::counted(faulted, "event", "events")
+        );
+    }
+    Ok(())
 }
 
 fn render(events: &[StoredEvent], width: Option<usize>, style: Style) -> Vec<String> {

@@ -13,6 +13,7 @@ use super::interrupt::Interrupt;
 use super::output::Output;
 use super::progress::Progress;
 use super::session::Session;
+use super::today::Today;
 use super::units;
 use crate::core::{Position, StoredEvent};
 use crate::log::EventLog;
@@ -25,9 +26,14 @@ const ZSTD_LEVEL: i32 = 3;
 /// Lines carry the event's id, so an import into another log reproduces the events, and one into the same log adds
 /// nothing. Positions and recording times are given anew by the log that takes them. What is appended meanwhile is not
 /// in the export.
+///
+/// With --upcast, lines are what the upcasters of the plugin folder make of the events: for a log that begins anew in
+/// today's form. Of the events that one stored event became, the first keeps its id, and the others get ids that are
+/// always the same; what is dropped has no line.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lamphouse export --output backup.jsonl.zst
+  lamphouse export --upcast --output today.jsonl.zst
   lamphouse export --stream-type order --after 500000 | gzip > orders.jsonl.gz")]
 pub(super) struct Export {
     /// File to write, compressed if its name ends in .gz or .zst [default: standard output]
@@ -41,16 +47,19 @@ pub(super) struct Export {
     /// Only events after this position
     #[arg(long, value_name = "POSITION", default_value_t = 0)]
     after: u64,
+    /// Write what the upcasters of the plugin folder make of the events
+    #[arg(long)]
+    upcast: bool,
 }
 
 impl Export {
     pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
         let log = session.log()?;
+        let today = self.upcast.then(|| Today::load(session)).transpose()?;
         let interrupt = Interrupt::listen(session.runtime(), "stopping (Ctrl-C again ends at once)");
         let Some(path) = &self.output else {
             self.copy(log.as_ref(), &interrupt, &mut |page| {
-                page.iter()
-                    .try_for_each(|event| out.json_line(&ExportLine::from(event)))?;
+                lines(page, today.as_ref(), &mut |line| out.json_line(line))?;
                 out.flush()
             })?;
             return Ok(());
@@ -62,11 +71,10 @@ impl Export {
         let cannot = || format!("{} cannot be written", partial.display());
         let mut file = Sink::create(&partial, path).with_context(cannot)?;
         let copied = self.copy(log.as_ref(), &interrupt, &mut |page| {
-            for event in page {
-                serde_json::to_writer(&mut file, &ExportLine::from(event))?;
-                file.write_all(b"\n").with_context(cannot)?;
-            }
-            Ok(())
+            lines(page, today.as_ref(), &mut |line| {
+                serde_json::to_writer(&mut file, line)?;
+                file.write_all(b"\n").with_context(cannot)
+            })
         });
         let events = match copied.and_then(|events| file.finish().with_context(cannot).map(|()| events)) {
             Ok(events) => events,
@@ -119,6 +127,23 @@ impl Export {
             }
         }
     }
+}
+
+/// The lines of some events.
+fn lines(
+    page: &[StoredEvent],
+    today: Option<&Today>,
+    write: &mut dyn FnMut(&ExportLine<'_>) -> Result<()>,
+) -> Result<()> {
+    let Some(today) = today else {
+        return page.iter().try_for_each(|event| write(&ExportLine::from(event)));
+    };
+    for (event, parts) in page.iter().zip(today.of(page)?) {
+        parts
+            .iter()
+            .try_for_each(|part| write(&ExportLine::of_part(event, part)))?;
+    }
+    Ok(())
 }
 
 /// The name while it is written: beside the file, so that it can be renamed.

@@ -26,6 +26,7 @@ mod session;
 mod status;
 mod stream;
 mod table;
+mod today;
 mod units;
 
 use std::process::ExitCode;

@@ -3,18 +3,20 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use lamphouse_contract::Rule;
 
 use super::args::Globals;
 use super::output::Output;
 use super::session::outside;
 use super::table::{plain, plain_lines};
 use super::units;
-use crate::deploy::{CheckReport, check_plugin};
+use crate::deploy::{CheckReport, Declared, check_plugin};
 
 /// Check a plugin file as a host would, without deploying it
 ///
 /// Checks what it imports and declares. In a project, also replays the first matching events of the log in batches of
-/// 1, 7 and 1000, whose rows must be the same.
+/// 1, 7 and 1000, which must give the same: the same rows of a projector, whose events go through the upcasters of the
+/// plugin folder first; the same events of an upcaster.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   lamphouse plugin check target/wasm32-unknown-unknown/release/order_summary.wasm")]
@@ -46,12 +48,6 @@ impl Check {
 }
 
 fn sentences(report: &CheckReport) -> Vec<String> {
-    let tables: Vec<&str> = report
-        .descriptor
-        .tables
-        .iter()
-        .map(|table| table.name.as_str())
-        .collect();
     let mut lines = vec![
         format!(
             "{} {} ({})",
@@ -60,14 +56,27 @@ fn sentences(report: &CheckReport) -> Vec<String> {
             plain(&report.lane)
         ),
         format!("  digest  {}", report.digest),
-        format!("  tables  {}", plain(&tables.join(", "))),
     ];
+    let gave = match &report.descriptor {
+        Declared::Projector(descriptor) => {
+            let tables: Vec<&str> = descriptor
+                .tables
+                .iter()
+                .map(|table| table.name.as_str())
+                .collect();
+            lines.push(format!("  tables  {}", plain(&tables.join(", "))));
+            units::counted(report.rows, "row", "rows")
+        }
+        Declared::Upcaster(descriptor) => {
+            lines.extend(descriptor.rules.iter().map(rule));
+            units::counted(report.events_given, "event", "events")
+        }
+    };
     lines.push(match report.events_replayed {
         0 => "  replay  no event of a log was there to replay".to_owned(),
         events => format!(
-            "  replay  {} in batches of 1, 7 and 1000 gave {}",
+            "  replay  {} in batches of 1, 7 and 1000 gave {gave}",
             units::counted(events, "event", "events"),
-            units::counted(report.rows, "row", "rows")
         ),
     });
     lines.extend(
@@ -80,4 +89,15 @@ fn sentences(report: &CheckReport) -> Vec<String> {
         lines.push("  it may be deployed".to_owned());
     }
     lines
+}
+
+/// `  rule    LineAdded 1 → LineAdded 2, LinePriced 1`.
+fn rule(rule: &Rule) -> String {
+    let gives: Vec<String> = rule.gives.iter().map(ToString::to_string).collect();
+    let gives = if gives.is_empty() {
+        "dropped".to_owned()
+    } else {
+        gives.join(", ")
+    };
+    format!("  rule    {} → {}", plain(&rule.takes.to_string()), plain(&gives))
 }

@@ -191,7 +191,7 @@ fn one_generation(generation: &GenerationStatus, style: Style) -> Vec<String> {
         (true, bytes) => format!("{}, the tables whole", units::bytes(bytes)),
         (false, bytes) => units::bytes(bytes),
     };
-    vec![
+    let mut lines = vec![
         style.bold(&plain(&title)),
         format!("  doing       {}", plain(&generation.activity)),
         format!("  checkpoint  {}", units::count(generation.checkpoint)),
@@ -201,7 +201,19 @@ fn one_generation(generation: &GenerationStatus, style: Style) -> Vec<String> {
         ),
         format!("  row cache   {cache}"),
         format!("  digest      {}", plain(&generation.digest)),
-    ]
+    ];
+    let upcasters: Vec<String> = generation
+        .upcasters
+        .iter()
+        .map(|upcaster| format!("{} {}", upcaster.name, upcaster.version))
+        .collect();
+    if !upcasters.is_empty() {
+        lines.push(format!("  upcasters   {}", plain(&upcasters.join(", "))));
+    }
+    if !generation.because.is_empty() {
+        lines.push(format!("  because     {}", plain(&generation.because.join("; "))));
+    }
+    lines
 }
 
 fn one_table(table: &Table, width: Option<usize>, style: Style) -> Vec<String> {

@@ -9,7 +9,9 @@ use super::output::{Output, Style};
 use super::session::Session;
 use super::table::{Cell, Look, lay_out, plain, plain_lines};
 use super::units;
-use crate::deploy::operator::{FileStatus, GenerationStatus, HostInfo, HostStatus, ProjectionStatus};
+use crate::deploy::operator::{
+    FileStatus, GenerationStatus, HostInfo, HostStatus, ProjectionStatus, UpcasterStatus,
+};
 
 /// Between two looks of `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -108,6 +110,16 @@ fn render(status: &HostStatus, width: Option<usize>, style: Style) -> Vec<String
     if !remarks.is_empty() {
         lines.push(String::new());
         lines.extend(remarks);
+    }
+    if !status.upcasters.is_empty() {
+        lines.push(String::new());
+        let rows: Vec<Vec<Cell>> = status.upcasters.iter().map(upcaster).collect();
+        lines.extend(lay_out(
+            &["upcaster", "version", "concerns", ""],
+            &rows,
+            width,
+            style,
+        ));
     }
     let refused: Vec<&FileStatus> = status
         .files
@@ -218,6 +230,25 @@ fn figures(generation: &GenerationStatus, head: u64) -> [Cell; 6] {
     ]
 }
 
+fn upcaster(upcaster: &UpcasterStatus) -> Vec<Cell> {
+    let concerns = if upcaster.projections.is_empty() {
+        "no projection".to_owned()
+    } else {
+        upcaster.projections.join(", ")
+    };
+    let left = if upcaster.deployed {
+        ""
+    } else {
+        "no longer deployed"
+    };
+    vec![
+        Cell::text(&upcaster.name).look(Look::Bold),
+        Cell::text(&upcaster.version),
+        Cell::text(concerns),
+        Cell::text(left).look(Look::Busy),
+    ]
+}
+
 /// What a person should know beside the figures.
 fn remarks(projection: &ProjectionStatus, style: Style) -> Vec<String> {
     let name = plain(&projection.name);
@@ -262,6 +293,8 @@ pub(super) mod tests {
             generation: number,
             version: version.to_owned(),
             digest: "ab".repeat(32),
+            upcasters: Vec::new(),
+            because: Vec::new(),
             state: state.to_owned(),
             checkpoint,
             lag_events: 567_806 - checkpoint,
@@ -310,6 +343,7 @@ pub(super) mod tests {
                 head: 567_806,
             },
             projections,
+            upcasters: Vec::new(),
             files: Vec::new(),
             problems: Vec::new(),
         }
@@ -360,6 +394,7 @@ pub(super) mod tests {
             .push("the plugin folder /srv/plugins is missing; make it again".to_owned());
         all.files.push(FileStatus {
             file: "bad.wasm".to_owned(),
+            kind: None,
             state: "refused".to_owned(),
             plugin: None,
             version: None,
@@ -379,6 +414,34 @@ pub(super) mod tests {
         names is paused: the audit\u{1b}[31m; 'lamphouse resume names' goes on
 
         bad.wasm: refused: it is not Wasm
+        ");
+    }
+
+    #[test]
+    fn upcasters_are_listed_with_what_they_concern() {
+        let orders = projection("orders", "live", Some(generation(3, "1.0.0", "live", 567_806)));
+        let mut all = status(vec![orders]);
+        let upcaster = |version: &str, deployed, projections: &[&str]| UpcasterStatus {
+            name: "order-upcasters".to_owned(),
+            version: version.to_owned(),
+            digest: "cd".repeat(32),
+            deployed,
+            projections: projections.iter().map(ToString::to_string).collect(),
+        };
+        all.upcasters = vec![
+            upcaster("1.0.0", false, &["names", "orders"]),
+            upcaster("1.1.0", true, &[]),
+        ];
+        insta::assert_snapshot!(shown(&all), @"
+        host  running at 127.0.0.1:7117 (pid 4711, version 0.1.0)
+        log   sqlite, head 567,806
+
+        projection  state  version  generation  checkpoint  lag  rate  doing
+        orders      live   1.0.0    g3 live        567,806    0        following
+
+        upcaster         version  concerns
+        order-upcasters  1.0.0    names, orders  no longer deployed
+        order-upcasters  1.1.0    no projection
         ");
     }
 

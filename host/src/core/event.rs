@@ -67,6 +67,26 @@ pub struct EventFilter {
     pub any_of: Vec<Subscription>,
 }
 
+impl EventFilter {
+    /// Whether an event of this schema, in a stream of this type, is wanted.
+    pub fn matches(&self, event_type: &str, schema_version: u32, stream_type: &str) -> bool {
+        let wants = |subscription: &Subscription| {
+            let stream = subscription.stream_type.as_deref();
+            schema_matches(subscription, event_type, schema_version)
+                && stream.is_none_or(|wanted| wanted == stream_type)
+        };
+        self.any_of.is_empty() || self.any_of.iter().any(wants)
+    }
+}
+
+/// Whether a subscription wants events of this schema, of some stream type.
+pub fn schema_matches(subscription: &Subscription, event_type: &str, schema_version: u32) -> bool {
+    let wanted = subscription.event_type.as_deref();
+    let versions = &subscription.schema_versions;
+    wanted.is_none_or(|wanted| wanted == event_type)
+        && (versions.is_empty() || versions.contains(&schema_version))
+}
+
 /// Events on their way to a plugin, in the packed form of `wit/PACKED.md`, in order.
 ///
 /// A log reader writes them here straight from the database; any sub-range is itself a packed sequence, so that a
@@ -110,6 +130,15 @@ impl EventBatch {
         &self.bytes[end_of(range.start)..end_of(range.end)]
     }
 
+    /// Where to cut a range in two, near its middle and between stored events: siblings stay together, because a
+    /// checkpoint cannot stand between them. None if the range is of one stored event.
+    pub fn middle(&self, range: &Range<usize>) -> Option<usize> {
+        let middle = range.start + range.len() / 2;
+        let is_cut = |at: &usize| self.position(at - 1) != self.position(*at);
+        let after = (middle.max(range.start + 1)..range.end).find(is_cut);
+        after.or_else(|| (range.start + 1..middle).rev().find(is_cut))
+    }
+
     /// Position of one of them.
     pub fn position(&self, index: usize) -> Position {
         self.events[index].0
@@ -126,5 +155,28 @@ impl EventBatch {
         self.events.clear();
         self.through = Position::START;
         self.through_id = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_cut_between_stored_events() {
+        let mut batch = EventBatch::default();
+        for position in [1, 2, 3, 3, 3, 3, 4] {
+            batch.push(Position(position), EventId(uuid::Uuid::nil()), |_| {});
+        }
+        assert_eq!(batch.middle(&(0..2)), Some(1));
+        assert_eq!(batch.middle(&(0..7)), Some(6), "behind the siblings");
+        assert_eq!(
+            batch.middle(&(0..6)),
+            Some(2),
+            "before them, where nothing is behind"
+        );
+        assert_eq!(batch.middle(&(2..6)), None, "one stored event");
+        assert_eq!(batch.middle(&(5..7)), Some(6));
+        assert_eq!(batch.middle(&(0..1)), None);
     }
 }

@@ -12,7 +12,7 @@ use crate::core::{Class, GenerationId, PluginDigest};
 use crate::plugin::{Plugin, Sandbox};
 use crate::projection::{Runner, RunnerEvent, RunnerNews, RunnerSpec, StopReason, Surroundings};
 use crate::tables::diff::SchemaDiff;
-use crate::tables::{Finish, GenerationState, StoreError, Switch};
+use crate::tables::{Finish, GenerationState, PluginRecord, StoreError, Switch};
 
 /// The last step of a switch is tried so often.
 const FINISH_EVERY: Duration = Duration::from_millis(250);
@@ -155,7 +155,7 @@ impl Conductor {
         else {
             return;
         };
-        let digest = generation.record.digest;
+        let (digest, set) = (generation.record.digest, generation.record.upcasters.clone());
         let plugin = match (&generation.plugin, self.plugins.get(&digest)) {
             (Some(plugin), _) | (None, Some(plugin)) => plugin.clone(),
             (None, None) => match load_kept(&self.surroundings, &self.sandbox, &digest) {
@@ -163,34 +163,54 @@ impl Conductor {
                     self.plugins.insert(digest, plugin.clone());
                     plugin
                 }
-                Err(Kept::Later(why)) => {
-                    generation.restart_later(why);
-                    return;
-                }
-                Err(Kept::Never(message)) => {
-                    let fault = FaultReport {
-                        class: "fault".to_owned(),
-                        message,
-                        position: None,
-                        event_id: None,
-                        trace: String::new(),
-                        log: Vec::new(),
-                        at: self.clock.now_micros(),
-                        attempts: 1,
-                    };
-                    self.fault(name, id, fault);
-                    return;
-                }
+                Err(why) => return self.cannot_start(name, id, why),
             },
+        };
+        let upcasters = match self.upcaster_set(&set) {
+            Ok(upcasters) => upcasters,
+            Err(why) => return self.cannot_start(name, id, why),
+        };
+        let Some(generation) = self
+            .projections
+            .get_mut(name)
+            .and_then(|projection| projection.generations.get_mut(&id))
+        else {
+            return;
         };
         generation.plugin = Some(plugin.clone());
         let live = generation.record.state == GenerationState::Live;
         let spec = RunnerSpec {
             generation: generation.record.clone(),
             plugin,
+            upcasters,
             live,
         };
         generation.started(Runner::start(&self.surroundings, spec));
+    }
+
+    /// The code of a generation could not be had.
+    fn cannot_start(&mut self, name: &str, id: GenerationId, why: Kept) {
+        match why {
+            Kept::Later(why) => {
+                let projection = self.projections.get_mut(name);
+                if let Some(generation) = projection.and_then(|found| found.generations.get_mut(&id)) {
+                    generation.restart_later(why);
+                }
+            }
+            Kept::Never(message) => {
+                let fault = FaultReport {
+                    class: "fault".to_owned(),
+                    message,
+                    position: None,
+                    event_id: None,
+                    trace: String::new(),
+                    log: Vec::new(),
+                    at: self.clock.now_micros(),
+                    attempts: 1,
+                };
+                self.fault(name, id, fault);
+            }
+        }
     }
 
     fn next_chore(&mut self, name: &str, mode: CutoverMode, keep: u64) -> Option<Chore> {
@@ -227,9 +247,10 @@ impl Conductor {
                 matches!(
                     generation.record.state,
                     GenerationState::Building | GenerationState::Ready | GenerationState::Failed
-                ) && projection
-                    .candidate()
-                    .is_some_and(|newest| newest.record.id > generation.record.id)
+                ) && (generation.given_up
+                    || projection
+                        .candidate()
+                        .is_some_and(|newest| newest.record.id > generation.record.id))
             })
             .map(|generation| generation.record.id);
         let drop = old.chain(given_up).find(|id| {
@@ -244,6 +265,15 @@ impl Conductor {
 
     /// The cutover to a generation that is level, if it may happen now; else the note says why not.
     fn cutover(&mut self, name: &str, target: GenerationId, mode: CutoverMode) -> Option<Cutover> {
+        let projection = self.projections.get(name)?;
+        let removed = match (projection.live(), projection.generations.get(&target)) {
+            (Some(live), Some(target)) => {
+                self.removed_upcasters(&live.record.upcasters, &target.record.upcasters)
+            }
+            _ => Vec::new(),
+        };
+        // Until the folder has been judged, what was being built may be what nobody wants any more.
+        let is_unjudged = self.folder.is_some() && self.wanted_upcasters.is_none();
         let projection = self.projections.get_mut(name)?;
         if projection.switch_at.is_some_and(|at| Instant::now() < at) {
             return None;
@@ -252,6 +282,9 @@ impl Conductor {
         let live = projection.live();
         let approval = projection.approval.clone();
         if let (Some(live), None) = (live, &approval) {
+            if is_unjudged {
+                return None;
+            }
             let (old, new) = (
                 &live.record.descriptor.tables,
                 &candidate.record.descriptor.tables,
@@ -262,6 +295,15 @@ impl Conductor {
                     "{version} (generation {target}) is ready, but breaking: {}; `lamphouse cutover {name} --breaking` \
                      switches to it",
                     changes.join("; ")
+                );
+                return None;
+            }
+            if !removed.is_empty() {
+                projection.note = format!(
+                    "{version} (generation {target}) is ready, but without upcaster {}, which was removed: events that it \
+                     lifted come as they were stored; `lamphouse cutover {name}` switches to it, and putting the file \
+                     back leaves everything as it is",
+                    removed.join(" and ")
                 );
                 return None;
             }
@@ -427,21 +469,27 @@ pub(super) enum Kept {
     Never(String),
 }
 
-/// The plugin of a digest, from the bytes that are kept with the tables.
+/// The projector of a digest, from the bytes that are kept with the tables.
 pub(super) fn load_kept(
     surroundings: &Surroundings,
     sandbox: &Arc<Sandbox>,
     digest: &PluginDigest,
 ) -> Result<Arc<Plugin>, Kept> {
+    let record = kept_bytes(surroundings, digest)?;
+    sandbox.load_projector(&record.bytes).map_err(|error| {
+        Kept::Never(format!(
+            "{} {} (digest {}) does not run with this host any more: {error}",
+            record.name,
+            record.version,
+            digest.short()
+        ))
+    })
+}
+
+/// The bytes that are kept with the tables under a digest.
+pub(super) fn kept_bytes(surroundings: &Surroundings, digest: &PluginDigest) -> Result<PluginRecord, Kept> {
     match surroundings.store.plugin(digest) {
-        Ok(Some(record)) => sandbox.load(&record.bytes).map_err(|error| {
-            Kept::Never(format!(
-                "{} {} (digest {}) does not run with this host any more: {error}",
-                record.name,
-                record.version,
-                digest.short()
-            ))
-        }),
+        Ok(Some(record)) => Ok(record),
         Ok(None) => Err(Kept::Never(format!(
             "the code of digest {} is not kept in the tables database: put the plugin file in the folder again",
             digest.short()

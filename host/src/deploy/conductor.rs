@@ -1,8 +1,8 @@
 //! The one thread that decides.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select};
@@ -13,15 +13,17 @@ use super::fleet::{Generation, Projection};
 use super::host::Mode;
 use super::judge::LOOK_SOON;
 use super::operator::{FileStatus, OperateError, Outcome, Verb};
+use super::plan::Candidate;
 use super::stage::{Files, Staged, Stager};
 use super::view::View;
 use super::watch::Folder;
 use crate::config::Config;
 use crate::core::clock::Clock;
 use crate::core::{GenerationId, PluginDigest};
-use crate::plugin::{Plugin, Sandbox};
+use crate::plugin::{Plugin, Sandbox, Upcaster};
 use crate::projection::{RunnerEvent, Surroundings};
-use crate::tables::{GenerationState, Ownership, StoreError};
+use crate::tables::{GenerationState, Ownership, StoreError, UpcasterRef};
+use crate::upcast::Upcasters;
 
 /// Ownership is checked so often.
 const OWNERSHIP_EVERY: Duration = Duration::from_secs(1);
@@ -60,6 +62,14 @@ pub(crate) struct Conductor {
     pub(crate) files: Files,
     pub(crate) stager: Option<Stager>,
     pub(crate) plugins: HashMap<PluginDigest, Arc<Plugin>>,
+    /// Upcasters by digest, as far as they are loaded.
+    pub(crate) upcasters: HashMap<PluginDigest, Arc<Upcaster>>,
+    /// Sets that some runner holds, by their digests.
+    pub(crate) upcaster_sets: HashMap<Vec<PluginDigest>, Weak<Upcasters>>,
+    /// What the folder asks for; None until it has been judged.
+    pub(crate) wanted_upcasters: Option<Vec<UpcasterRef>>,
+    /// The projectors of the folder with the upcasters that concern them, as they were last judged.
+    pub(crate) candidates: Vec<Candidate>,
     pub(crate) projections: BTreeMap<String, Projection>,
     pub(crate) file_status: Vec<FileStatus>,
     pub(crate) problems: BTreeMap<&'static str, String>,

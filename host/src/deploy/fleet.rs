@@ -30,6 +30,8 @@ pub(crate) struct Generation {
     pub(crate) caught_up: bool,
     /// Secondary indexes are there.
     pub(crate) indexed: bool,
+    /// What it is built for is no longer wanted; it is dropped.
+    pub(crate) given_up: bool,
     told_to_stop: bool,
     restart_at: Option<Instant>,
     restarts: u32,
@@ -49,6 +51,7 @@ impl Generation {
             diverged: false,
             caught_up: false,
             indexed,
+            given_up: false,
             told_to_stop: false,
             restart_at: None,
             restarts: 0,
@@ -163,7 +166,7 @@ impl Projection {
             matches!(
                 generation.record.state,
                 GenerationState::Building | GenerationState::Ready | GenerationState::Failed
-            )
+            ) && !generation.given_up
         })
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::choose::concerning;
 use super::conductor::Conductor;
 use super::fleet::{Generation, Projection};
 use super::host::Mode;
@@ -11,8 +12,8 @@ use super::operator::FileStatus;
 use super::plan::{Candidate, Step, clashes, plan};
 use super::stage::{FileState, Work};
 use crate::core::{GenerationId, PluginDigest, PluginName};
-use crate::plugin::Plugin;
-use crate::tables::{GenerationState, PluginRecord, ProjectionRecord, StoreError};
+use crate::plugin::{AnyPlugin, Plugin};
+use crate::tables::{GenerationState, PluginRecord, ProjectionRecord, StoreError, UpcasterRef};
 
 /// The folder is looked at so often even when nobody says that it changed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -78,7 +79,7 @@ impl Conductor {
             self.describe_files(&BTreeMap::new());
             return;
         }
-        let candidates = self.files.candidates();
+        let mut candidates = self.files.candidates();
         let mut deployed: BTreeMap<String, BTreeSet<PluginDigest>> = BTreeMap::new();
         let mut owners = BTreeMap::new();
         for (name, projection) in &self.projections {
@@ -89,18 +90,43 @@ impl Conductor {
                 }
                 if record.state != GenerationState::Retired {
                     deployed.entry(name.clone()).or_default().insert(record.digest);
+                    for upcaster in &record.upcasters {
+                        let digests = deployed.entry(upcaster.name.to_string()).or_default();
+                        digests.insert(upcaster.digest);
+                    }
                 }
                 for table in &record.descriptor.tables {
                     owners.insert(table.name.clone(), name.clone());
                 }
             }
         }
-        let mut words = clashes(&candidates, &deployed, &owners);
-        for candidate in &candidates {
-            if !words.contains_key(&candidate.file)
-                && let Err(why) = self.deploy(candidate)
-            {
-                words.insert(candidate.file.clone(), why);
+        let mut named = candidates.clone();
+        named.extend(self.upcaster_candidates());
+        let mut words = clashes(&named, &deployed, &owners);
+        match self.choose_upcasters(&words) {
+            Ok(mut wanted) => {
+                self.problems.remove("upcasters");
+                words.append(&mut wanted.refused);
+                for candidate in &mut candidates {
+                    let subscriptions = self.files.subscriptions(&candidate.file);
+                    candidate.upcasters = concerning(&wanted, &subscriptions);
+                }
+                let set = wanted.set.into_iter().map(|choice| choice.upcaster);
+                self.wanted_upcasters = Some(set.collect());
+                self.candidates.clone_from(&candidates);
+                for candidate in &candidates {
+                    if !words.contains_key(&candidate.file)
+                        && let Err(why) = self.deploy(candidate)
+                    {
+                        words.insert(candidate.file.clone(), why);
+                    }
+                }
+            }
+            Err(conflict) => {
+                self.problems.insert(
+                    "upcasters",
+                    format!("{conflict}; until then nothing is deployed, and everything runs on as it is"),
+                );
             }
         }
         self.retire_removed(&candidates);
@@ -145,6 +171,7 @@ impl Conductor {
                 let records: Vec<_> = projection
                     .generations
                     .values()
+                    .filter(|generation| !generation.given_up)
                     .map(|generation| &generation.record)
                     .collect();
                 plan(candidate, &records, projection.record.held.as_ref(), replace)
@@ -153,6 +180,10 @@ impl Conductor {
         };
         match step {
             Step::Nothing => Ok(()),
+            Step::Withdraw => {
+                self.withdraw(&candidate.name);
+                Ok(())
+            }
             Step::Held(why) | Step::Refused(why) => Err(why),
             Step::NewGeneration => self.deploy_new(candidate).map_err(|error| {
                 self.next_look = Instant::now() + LOOK_EVERY;
@@ -164,9 +195,28 @@ impl Conductor {
         }
     }
 
+    /// Gives up what is being built, unless somebody has decided on it.
+    fn withdraw(&mut self, name: &str) {
+        let Some(projection) = self.projections.get_mut(name) else {
+            return;
+        };
+        let approved = projection.approval.as_ref().map(|approval| approval.target);
+        for (id, generation) in &mut projection.generations {
+            let on_its_way = matches!(
+                generation.record.state,
+                GenerationState::Building | GenerationState::Ready | GenerationState::Failed
+            );
+            if on_its_way && approved != Some(*id) && !generation.given_up {
+                generation.given_up = true;
+                projection.note.clear();
+                tracing::info!(projection = %name, generation = %id, "A generation is given up: what is public is wanted again");
+            }
+        }
+    }
+
     fn deploy_new(&mut self, candidate: &Candidate) -> Result<(), StoreError> {
         let staged = self.files.iter().find_map(|(name, state)| match state {
-            FileState::Staged(plugin, bytes) if *name == candidate.file => {
+            FileState::Staged(AnyPlugin::Projector(plugin), bytes) if *name == candidate.file => {
                 Some((plugin.clone(), bytes.clone()))
             }
             _ => None,
@@ -181,7 +231,8 @@ impl Conductor {
             version: candidate.version.clone(),
             bytes: bytes.to_vec(),
         })?;
-        self.new_generation(&name, &plugin)?;
+        self.save_upcasters(&candidate.upcasters)?;
+        self.new_generation(&name, &plugin, &candidate.upcasters)?;
         Ok(())
     }
 
@@ -190,6 +241,7 @@ impl Conductor {
         &mut self,
         name: &PluginName,
         plugin: &Arc<Plugin>,
+        upcasters: &[UpcasterRef],
     ) -> Result<GenerationId, StoreError> {
         let store = self.surroundings.store.clone();
         let now = self.clock.now_micros();
@@ -207,8 +259,14 @@ impl Conductor {
         record.removed = false;
         store.save_projection(&record)?;
         let descriptor = plugin.descriptor();
-        let generation =
-            store.create_generation(name, &plugin.digest(), &descriptor.version, descriptor, now)?;
+        let generation = store.create_generation(
+            name,
+            &plugin.digest(),
+            &descriptor.version,
+            descriptor,
+            upcasters,
+            now,
+        )?;
         tracing::info!(
             projection = %name, version = %descriptor.version, generation = %generation.id,
             "A new generation is built from the first event"
@@ -237,6 +295,7 @@ impl Conductor {
             .map(|(name, state)| {
                 let mut status = FileStatus {
                     file: name.clone(),
+                    kind: None,
                     state: "settling".to_owned(),
                     plugin: None,
                     version: None,
@@ -250,8 +309,13 @@ impl Conductor {
                         status.message = why.clone();
                     }
                     FileState::Staged(plugin, _) => {
-                        status.plugin = Some(plugin.descriptor().name.clone());
-                        status.version = Some(plugin.descriptor().version.clone());
+                        let kind = match plugin {
+                            AnyPlugin::Projector(_) => "projector",
+                            AnyPlugin::Upcaster(_) => "upcaster",
+                        };
+                        status.kind = Some(kind.to_owned());
+                        status.plugin = Some(plugin.name().to_owned());
+                        status.version = Some(plugin.version().to_owned());
                         status.digest = Some(plugin.digest().to_string());
                         match words.get(name) {
                             Some(why) => {

@@ -10,6 +10,7 @@
 //! truth: after each step that changes it, it is read again. Deliberately not here: rows.
 
 mod advance;
+mod choose;
 mod chores;
 mod conductor;
 mod dev;
@@ -20,6 +21,8 @@ pub mod operator;
 mod plan;
 mod plugin_check;
 mod stage;
+mod today;
+mod upcasters;
 mod verbs;
 mod view;
 mod watch;
@@ -29,4 +32,5 @@ mod tests;
 
 pub use dev::{BuildEvent, watch_sources};
 pub use host::{Host, HostError, Mode};
-pub use plugin_check::{CheckReport, check_plugin};
+pub use plugin_check::{CheckReport, Declared, check_plugin};
+pub use today::folder_upcasters;

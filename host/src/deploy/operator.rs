@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::plugin::LogLine;
+use crate::tables::UpcasterRef;
 
 /// The state of everything, as one document.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -16,6 +17,9 @@ pub struct HostStatus {
     pub log: LogStatus,
     /// Each projection.
     pub projections: Vec<ProjectionStatus>,
+    /// Each upcaster that is deployed, or that some generation still runs with.
+    #[serde(default)]
+    pub upcasters: Vec<UpcasterStatus>,
     /// Each file of the plugin folder.
     pub files: Vec<FileStatus>,
     /// What is wrong with the host as a whole: a folder that is missing, a database that is away.
@@ -81,6 +85,12 @@ pub struct GenerationStatus {
     pub version: String,
     /// Digest of the plugin file.
     pub digest: String,
+    /// The upcasters that its events go through, by name.
+    #[serde(default)]
+    pub upcasters: Vec<UpcasterRef>,
+    /// Which upcasters make it another than the public one, a sentence each: `upcaster NAME 2.0.0 replaces 1.0.0`.
+    #[serde(default)]
+    pub because: Vec<String>,
     /// `building`, `ready`, `live`, `retired`, `failed`.
     pub state: String,
     /// Position of the last event whose effects are in the tables.
@@ -105,6 +115,21 @@ pub struct GenerationStatus {
     pub fault: Option<FaultReport>,
     /// The guest's last log lines.
     pub log: Vec<LogLine>,
+}
+
+/// One upcaster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpcasterStatus {
+    /// The plugin's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Digest of the plugin file.
+    pub digest: String,
+    /// Whether new generations are built with it; else some generation still runs with it until it is replaced.
+    pub deployed: bool,
+    /// The projections whose public or coming generation it concerns.
+    pub projections: Vec<String>,
 }
 
 /// Why a generation stopped or is retrying.
@@ -133,6 +158,9 @@ pub struct FaultReport {
 pub struct FileStatus {
     /// Name in the folder.
     pub file: String,
+    /// `projector` or `upcaster`, once known.
+    #[serde(default)]
+    pub kind: Option<String>,
     /// `deployed`, `refused`, `held` or `settling`.
     pub state: String,
     /// The plugin that it holds, once known.

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::PluginDigest;
-use crate::tables::{GenerationRecord, GenerationState, Hold};
+use crate::tables::{GenerationRecord, GenerationState, Hold, UpcasterRef, code_digest};
 
-/// A plugin that was staged: it compiles, describes itself, and is allowed to run.
+/// A plugin that was staged: it compiles, describes itself, and is allowed to run. Upcasters are candidates too where
+/// it is about names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     pub(crate) file: String,
@@ -13,6 +14,15 @@ pub(crate) struct Candidate {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) tables: Vec<String>,
+    /// Of those that are wanted, the upcasters that concern it, by name.
+    pub(crate) upcasters: Vec<UpcasterRef>,
+}
+
+impl Candidate {
+    /// What tells its code from others': see [`code_digest`].
+    pub(crate) fn code(&self) -> PluginDigest {
+        code_digest(&self.digest, &self.upcasters)
+    }
 }
 
 /// What is to be done about a candidate.
@@ -20,6 +30,8 @@ pub(crate) struct Candidate {
 pub(crate) enum Step {
     /// It runs already.
     Nothing,
+    /// It is public, and what is being built in its place is no longer wanted.
+    Withdraw,
     /// Build its tables anew beside the live ones.
     NewGeneration,
     /// A rollback holds against it.
@@ -49,27 +61,28 @@ pub(crate) fn plan(
         .iter()
         .filter(runs)
         .max_by_key(|generation| generation.id);
+    let live = generations
+        .iter()
+        .find(|generation| generation.state == GenerationState::Live);
     if let Some(hold) = hold
-        && hold.against == candidate.digest
+        && is_held(candidate, generations, live.copied(), hold)
     {
         return Step::Held(format!(
             "held back by a rollback: the projection stays at generation {}; `lamphouse cutover {}` goes forward again",
             hold.generation, candidate.name
         ));
     }
+    let code = candidate.code();
     if let Some(newest) = newest
-        && newest.digest == candidate.digest
+        && newest.code() == code
     {
         return Step::Nothing;
     }
-    let live = generations
-        .iter()
-        .find(|generation| generation.state == GenerationState::Live);
     if let Some(live) = live
-        && live.digest == candidate.digest
+        && live.code() == code
     {
-        // The file of the live version is back while another is being built: the live one is what is wanted.
-        return Step::Nothing;
+        // What made the live one is back while another is being built.
+        return Step::Withdraw;
     }
     let same_version = generations.iter().find(|generation| {
         generation.version == candidate.version
@@ -89,6 +102,44 @@ pub(crate) fn plan(
         )),
         _ => Step::NewGeneration,
     }
+}
+
+/// Whether a rollback holds against this candidate: against the very code, or, where the projector was rolled back,
+/// against that projector with whatever upcasters.
+fn is_held(
+    candidate: &Candidate,
+    generations: &[&GenerationRecord],
+    live: Option<&GenerationRecord>,
+    hold: &Hold,
+) -> bool {
+    let left = generations
+        .iter()
+        .find(|generation| generation.code() == hold.against);
+    hold.against == candidate.code()
+        || left.is_some_and(|left| {
+            left.digest == candidate.digest && live.is_some_and(|live| live.digest != left.digest)
+        })
+}
+
+/// What differs between two sets of upcasters, a sentence each: why a generation is built anew.
+pub(crate) fn set_changes(old: &[UpcasterRef], new: &[UpcasterRef]) -> Vec<String> {
+    let find = |set: &[UpcasterRef], name| set.iter().find(|upcaster| upcaster.name == name).cloned();
+    let removed = old
+        .iter()
+        .filter(|old| find(new, old.name.clone()).is_none())
+        .map(|old| format!("upcaster {} {} is no longer there", old.name, old.version));
+    let changed = new.iter().filter_map(|new| match find(old, new.name.clone()) {
+        None => Some(format!("upcaster {} {} is new", new.name, new.version)),
+        Some(old) if old.digest == new.digest => None,
+        Some(old) if old.version == new.version => {
+            Some(format!("upcaster {} {} has new bytes", new.name, new.version))
+        }
+        Some(old) => Some(format!(
+            "upcaster {} {} replaces {}",
+            new.name, new.version, old.version
+        )),
+    });
+    changed.chain(removed).collect()
 }
 
 /// A generation's state in a word.
@@ -197,6 +248,15 @@ mod tests {
             name: name.to_owned(),
             version: version.to_owned(),
             tables: vec![table.to_owned()],
+            upcasters: vec![],
+        }
+    }
+
+    fn upcaster(version: &str, bytes: &str) -> UpcasterRef {
+        UpcasterRef {
+            name: PluginName::new("lift").unwrap(),
+            version: version.to_owned(),
+            digest: PluginDigest::of(bytes.as_bytes()),
         }
     }
 
@@ -213,6 +273,7 @@ mod tests {
                 tables: vec![],
                 options: vec![],
             }),
+            upcasters: vec![],
             state,
             error: None,
             checkpoint: Checkpoint::default(),
@@ -272,6 +333,82 @@ mod tests {
             plan(&newer, &[&live, &retired], Some(&hold), false),
             Step::NewGeneration
         );
+    }
+
+    #[test]
+    fn another_set_of_upcasters_is_other_code() {
+        let mut live = generation(1, "1.0.0", "one", GenerationState::Live);
+        let mut with = candidate("a.wasm", "orders", "1.0.0", "one", "orders");
+        with.upcasters = vec![upcaster("1.0.0", "lift 1")];
+        assert_eq!(plan(&with, &[&live], None, false), Step::NewGeneration);
+        live.upcasters = with.upcasters.clone();
+        assert_eq!(plan(&with, &[&live], None, false), Step::Nothing);
+        let without = candidate("a.wasm", "orders", "1.0.0", "one", "orders");
+        assert_eq!(plan(&without, &[&live], None, false), Step::NewGeneration);
+    }
+
+    #[test]
+    fn an_upcaster_that_is_back_withdraws_what_was_built_without_it() {
+        let mut live = generation(1, "1.0.0", "one", GenerationState::Live);
+        live.upcasters = vec![upcaster("1.0.0", "lift 1")];
+        let building = generation(2, "1.0.0", "one", GenerationState::Ready);
+        let mut with = candidate("a.wasm", "orders", "1.0.0", "one", "orders");
+        with.upcasters = live.upcasters.clone();
+        assert_eq!(plan(&with, &[&live, &building], None, false), Step::Withdraw);
+    }
+
+    #[test]
+    fn a_rollback_of_an_upcaster_holds_against_it_and_one_of_a_projector_against_any_set() {
+        let old_set = vec![upcaster("1.0.0", "lift 1")];
+        let new_set = vec![upcaster("2.0.0", "lift 2")];
+        let with = |id, version: &str, bytes: &str, set: &[UpcasterRef], state| {
+            let mut generation = generation(id, version, bytes, state);
+            generation.upcasters = set.to_vec();
+            generation
+        };
+        let hold = |left: &GenerationRecord| Hold {
+            generation: GenerationId(1),
+            against: left.code(),
+            since: 0,
+        };
+        let live = with(1, "1.0.0", "one", &old_set, GenerationState::Live);
+        let mut wanted = candidate("a.wasm", "orders", "1.0.0", "one", "orders");
+        wanted.upcasters = new_set.clone();
+        let left = with(2, "1.0.0", "one", &new_set, GenerationState::Retired);
+        let held = |candidate: &Candidate, left: &GenerationRecord| {
+            matches!(
+                plan(candidate, &[&live, left], Some(&hold(left)), false),
+                Step::Held(_)
+            )
+        };
+        assert!(held(&wanted, &left), "the upcaster was rolled back");
+        wanted.upcasters = vec![upcaster("3.0.0", "lift 3")];
+        assert!(!held(&wanted, &left), "a third upcaster was not");
+        let mut projector = candidate("a.wasm", "orders", "2.0.0", "two", "orders");
+        projector.upcasters = new_set;
+        let left = with(2, "2.0.0", "two", &old_set, GenerationState::Retired);
+        assert!(
+            held(&projector, &left),
+            "a new upcaster must not bring the projector forward that was left"
+        );
+    }
+
+    #[test]
+    fn what_changed_in_a_set_is_said() {
+        let (one, other, two) = (
+            upcaster("1.0.0", "a"),
+            upcaster("1.0.0", "b"),
+            upcaster("2.0.0", "c"),
+        );
+        let said = |old: &[&UpcasterRef], new: &[&UpcasterRef]| {
+            let owned = |set: &[&UpcasterRef]| set.iter().copied().cloned().collect::<Vec<_>>();
+            set_changes(&owned(old), &owned(new)).join("; ")
+        };
+        assert_eq!(said(&[], &[&one]), "upcaster lift 1.0.0 is new");
+        assert_eq!(said(&[&one], &[&two]), "upcaster lift 2.0.0 replaces 1.0.0");
+        assert_eq!(said(&[&one], &[&other]), "upcaster lift 1.0.0 has new bytes");
+        assert_eq!(said(&[&one], &[]), "upcaster lift 1.0.0 is no longer there");
+        assert_eq!(said(&[&one], &[&one]), "");
     }
 
     #[test]

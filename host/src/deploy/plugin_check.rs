@@ -1,18 +1,20 @@
-//! `lamphouse plugin check`: is this file a plugin that the host would run, and does it give the same rows however its
-//! events are cut into batches?
+//! `lamphouse plugin check`: is this file a plugin that the host would run, and does it give the same however its events
+//! are cut into batches?
 
 use std::path::Path;
 use std::sync::Arc;
 
-use lamphouse_contract::{Descriptor, Key, Row, Value};
+use lamphouse_contract::{Descriptor, Key, Row, Subscription, UpcasterDescriptor, Value, packed};
 use serde::{Deserialize, Serialize};
 
 use super::host::HostError;
+use super::today::{load, upcaster_files};
 use crate::config::Config;
 use crate::core::clock::Clock;
 use crate::core::{EventBatch, EventFilter, Position};
-use crate::plugin::{Lane, Plugin, Sandbox};
+use crate::plugin::{AnyPlugin, Lane, Plugin, Sandbox, Upcaster};
 use crate::projection::dry_run;
+use crate::upcast::{Form, Lifting, Upcasters};
 
 /// Events of the log that are replayed.
 const SAMPLE_EVENTS_MAX: usize = 10_000;
@@ -28,20 +30,35 @@ pub struct CheckReport {
     pub version: String,
     /// Digest of the file.
     pub digest: String,
-    /// `projector` or `packed-projector`.
+    /// `projector`, `packed-projector` or `upcaster`.
     pub lane: String,
     /// What it declares.
-    pub descriptor: Descriptor,
-    /// Events of the project's log that were replayed with each batch size; 0 without a log.
+    pub descriptor: Declared,
+    /// Events of the project's log that were replayed with each batch size, as they reach the plugin; 0 without a log.
     pub events_replayed: u64,
-    /// Rows that came out.
+    /// Rows that came out of a projector.
+    #[serde(default)]
     pub rows: u64,
+    /// Events that came out of an upcaster.
+    #[serde(default)]
+    pub events_given: u64,
     /// What is wrong; empty when the plugin may be deployed.
     pub problems: Vec<String>,
 }
 
+/// What a plugin declares.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Declared {
+    /// A projector.
+    Projector(Descriptor),
+    /// An upcaster.
+    Upcaster(UpcasterDescriptor),
+}
+
 /// Checks a plugin file: contract, imports and limits, and, over the first matching events of the project's log,
-/// that batches of 1, 7 and 1,000 give the same rows. `config` is None outside a project: then nothing is replayed.
+/// that batches of 1, 7 and 1,000 give the same. A projector gets its events as the upcasters of the plugin folder lift
+/// them; an upcaster is checked against the others there. `config` is None outside a project: then nothing is replayed.
 pub fn check_plugin(
     file: &Path,
     config: Option<&Config>,
@@ -54,32 +71,159 @@ pub fn check_plugin(
     let plugin = sandbox
         .load(&bytes)
         .map_err(|error| HostError::Refused(format!("{}: {error}", file.display())))?;
-    let descriptor = plugin.descriptor().clone();
     let mut report = CheckReport {
-        name: descriptor.name.clone(),
-        version: descriptor.version.clone(),
+        name: plugin.name().to_owned(),
+        version: plugin.version().to_owned(),
         digest: plugin.digest().to_string(),
-        lane: match plugin.lane() {
-            Lane::Typed => "projector",
-            Lane::Packed => "packed-projector",
+        lane: match &plugin {
+            AnyPlugin::Upcaster(_) => "upcaster",
+            AnyPlugin::Projector(plugin) => match plugin.lane() {
+                Lane::Typed => "projector",
+                Lane::Packed => "packed-projector",
+            },
         }
         .to_owned(),
-        descriptor: (*descriptor).clone(),
+        descriptor: match &plugin {
+            AnyPlugin::Upcaster(upcaster) => Declared::Upcaster((**upcaster.descriptor()).clone()),
+            AnyPlugin::Projector(plugin) => Declared::Projector((**plugin.descriptor()).clone()),
+        },
         events_replayed: 0,
         rows: 0,
+        events_given: 0,
         problems: Vec::new(),
     };
-    if let Some(config) = config {
-        let sample = sample(config, &descriptor, runtime)?;
-        report.events_replayed = sample.len() as u64;
-        replay(&plugin, &Arc::new(sample), &mut report);
+    let others = match config {
+        Some(config) if config.plugins.is_dir() => load(&sandbox, upcaster_files(config)?)?,
+        _ => Vec::new(),
+    };
+    match plugin {
+        AnyPlugin::Upcaster(upcaster) => check_upcaster(&upcaster, others, config, runtime, &mut report)?,
+        AnyPlugin::Projector(plugin) => {
+            if let Some(config) = config {
+                check_projector(&plugin, others, config, runtime, &mut report)?;
+            }
+        }
     }
     Ok(report)
 }
 
+fn check_projector(
+    plugin: &Arc<Plugin>,
+    upcasters: Vec<Arc<Upcaster>>,
+    config: &Config,
+    runtime: tokio::runtime::Handle,
+    report: &mut CheckReport,
+) -> Result<(), HostError> {
+    let set = match Upcasters::new(upcasters) {
+        Ok(set) => set,
+        Err(conflict) => {
+            report
+                .problems
+                .push(format!("the upcasters of the plugin folder: {conflict}"));
+            return Ok(());
+        }
+    };
+    let subscriptions = plugin.descriptor().subscriptions.clone();
+    let stored = Arc::new(sample(config, set.graph().reads(&subscriptions), runtime)?);
+    let mut lifting = Lifting {
+        filter: &EventFilter {
+            any_of: subscriptions,
+        },
+        events_max: usize::MAX,
+        bytes_max: usize::MAX,
+        stop: &Arc::default(),
+        said: &mut |_| {},
+    };
+    let (batches, fault) = set.lift(&stored, &mut lifting);
+    if let Some(fault) = fault {
+        report.problems.push(fault.message);
+    }
+    // Without a limit on its size there is one.
+    if let Some(sample) = batches.into_iter().next() {
+        report.events_replayed = sample.len() as u64;
+        replay(plugin, &sample, report);
+    }
+    Ok(())
+}
+
+fn check_upcaster(
+    upcaster: &Arc<Upcaster>,
+    mut others: Vec<Arc<Upcaster>>,
+    config: Option<&Config>,
+    runtime: tokio::runtime::Handle,
+    report: &mut CheckReport,
+) -> Result<(), HostError> {
+    others.retain(|other| other.descriptor().name != upcaster.descriptor().name);
+    let conflict = |set: Vec<Arc<Upcaster>>| Upcasters::new(set).err().map(|conflict| conflict.to_string());
+    let alone = match Upcasters::new(vec![upcaster.clone()]) {
+        Ok(alone) => alone,
+        Err(conflict) => {
+            report.problems.push(conflict.to_string());
+            return Ok(());
+        }
+    };
+    others.push(upcaster.clone());
+    if let Some(why) = conflict(others) {
+        report
+            .problems
+            .push(format!("with the others of the plugin folder: {why}"));
+    }
+    let Some(config) = config else { return Ok(()) };
+    let rules = upcaster.descriptor().rules.iter();
+    let takes = rules.map(|rule| Subscription {
+        event_type: Some(rule.takes.event_type.clone()),
+        stream_type: None,
+        schema_versions: vec![rule.takes.schema_version],
+    });
+    let sample = sample(config, takes.collect(), runtime)?;
+    report.events_replayed = sample.len() as u64;
+    replay_upcaster(&alone, &sample, report);
+    Ok(())
+}
+
+/// Lifts the sample with each batch size; what comes out of an event may depend on that event alone.
+fn replay_upcaster(set: &Upcasters, sample: &EventBatch, report: &mut CheckReport) {
+    let events: Vec<packed::Event<'_>> = packed::events(sample.packed(0..sample.len()))
+        .filter_map(Result::ok)
+        .collect();
+    let mut first: Option<Vec<Option<Vec<Form<'static>>>>> = None;
+    for size in BATCHES {
+        let mut lifted = Vec::with_capacity(events.len());
+        for chunk in events.chunks(size) {
+            match set.show(chunk, &Arc::default(), &mut |_| {}) {
+                Ok(forms) => lifted.extend(forms),
+                Err((_, fault)) => {
+                    report
+                        .problems
+                        .push(format!("with batches of {size}: {}", fault.message));
+                    return;
+                }
+            }
+        }
+        match &first {
+            None => {
+                let given = lifted.iter().flatten().map(|forms| forms.len() as u64);
+                report.events_given = given.sum();
+                first = Some(lifted);
+            }
+            Some(first) => {
+                if let Some(at) = (0..events.len()).find(|&at| first[at] != lifted[at]) {
+                    let (position, id) = (events[at].position, events[at].id);
+                    report.problems.push(format!(
+                        "batches of {} and of {size} give different events of position {position} (event {id}): {:?} \
+                         against {:?}; what comes out of an event may depend on that event alone",
+                        BATCHES[0], first[at], lifted[at]
+                    ));
+                    return;
+                }
+            }
+        }
+    }
+}
+
 fn sample(
     config: &Config,
-    descriptor: &Descriptor,
+    subscriptions: Vec<Subscription>,
     runtime: tokio::runtime::Handle,
 ) -> Result<EventBatch, HostError> {
     let log = crate::log::open(&config.log, &config.append, Clock::system(), runtime)?;
@@ -87,7 +231,7 @@ fn sample(
     let mut batch = EventBatch::default();
     if head.position > Position::START {
         let filter = EventFilter {
-            any_of: descriptor.subscriptions.clone(),
+            any_of: subscriptions,
         };
         let mut reader = log.reader(filter)?;
         reader.read(Position::START, head, SAMPLE_EVENTS_MAX, 64 << 20, &mut batch)?;

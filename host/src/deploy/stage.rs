@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use lamphouse_contract::Subscription;
 
 use super::plan::Candidate;
 use super::watch::Fingerprint;
-use crate::plugin::{Plugin, Sandbox};
+use crate::core::PluginDigest;
+use crate::plugin::{AnyPlugin, Plugin, Sandbox, Upcaster};
 
 /// Largest plugin file. Python components are about 20 MB; more than this is a mistake.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -28,7 +30,7 @@ pub(crate) struct Staged {
     pub(crate) name: String,
     pub(crate) fingerprint: Fingerprint,
     /// The plugin and its bytes, or why the file is refused.
-    pub(crate) result: Result<(Arc<Plugin>, Arc<[u8]>), String>,
+    pub(crate) result: Result<(AnyPlugin, Arc<[u8]>), String>,
 }
 
 /// The thread that stages, one file at a time, so that a folder of large plugins does not take all cores.
@@ -79,7 +81,7 @@ impl Drop for Stager {
     }
 }
 
-fn stage(sandbox: &Arc<Sandbox>, work: &Work) -> Result<(Arc<Plugin>, Arc<[u8]>), String> {
+fn stage(sandbox: &Arc<Sandbox>, work: &Work) -> Result<(AnyPlugin, Arc<[u8]>), String> {
     if work.name.ends_with(".cwasm") {
         return Err(format!(
             "{}: precompiled code is refused, since loading it is unsafe: put the .wasm file here instead",
@@ -101,8 +103,8 @@ fn stage(sandbox: &Arc<Sandbox>, work: &Work) -> Result<(Arc<Plugin>, Arc<[u8]>)
         .map_err(|error| format!("{}: {error}", work.name))?;
     tracing::info!(
         file = %work.name,
-        plugin = %plugin.descriptor().name,
-        version = %plugin.descriptor().version,
+        plugin = %plugin.name(),
+        version = %plugin.version(),
         digest = %plugin.digest().short(),
         ms = began.elapsed().as_millis() as u64,
         "A plugin file was staged"
@@ -129,7 +131,7 @@ pub(crate) enum FileState {
     /// With the stager.
     Staging,
     /// Staged.
-    Staged(Arc<Plugin>, Arc<[u8]>),
+    Staged(AnyPlugin, Arc<[u8]>),
     /// Not a plugin that can run; says why.
     Refused(String),
 }
@@ -203,14 +205,42 @@ impl Files {
         self.files.iter().map(|(name, file)| (name, &file.state))
     }
 
-    /// The staged ones, as candidates.
+    /// The staged projectors, as candidates, without the upcasters that concern them.
     pub(crate) fn candidates(&self) -> Vec<Candidate> {
         self.iter()
             .filter_map(|(name, state)| match state {
-                FileState::Staged(plugin, _) => Some(candidate(name, plugin)),
-                FileState::Staging | FileState::Refused(_) => None,
+                FileState::Staged(AnyPlugin::Projector(plugin), _) => Some(candidate(name, plugin)),
+                _ => None,
             })
             .collect()
+    }
+
+    /// The staged upcasters, each with its file.
+    pub(crate) fn upcasters(&self) -> Vec<(String, Arc<Upcaster>)> {
+        self.iter()
+            .filter_map(|(name, state)| match state {
+                FileState::Staged(AnyPlugin::Upcaster(upcaster), _) => Some((name.clone(), upcaster.clone())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// What a staged projector subscribes to.
+    pub(crate) fn subscriptions(&self, file: &str) -> Vec<Subscription> {
+        match self.files.get(file).map(|file| &file.state) {
+            Some(FileState::Staged(AnyPlugin::Projector(plugin), _)) => {
+                plugin.descriptor().subscriptions.clone()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The bytes of a staged file.
+    pub(crate) fn bytes(&self, digest: &PluginDigest) -> Option<Arc<[u8]>> {
+        self.iter().find_map(|(_, state)| match state {
+            FileState::Staged(plugin, bytes) if plugin.digest() == *digest => Some(bytes.clone()),
+            _ => None,
+        })
     }
 }
 
@@ -222,5 +252,6 @@ fn candidate(file: &str, plugin: &Plugin) -> Candidate {
         name: descriptor.name.clone(),
         version: descriptor.version.clone(),
         tables: descriptor.tables.iter().map(|table| table.name.clone()).collect(),
+        upcasters: Vec::new(),
     }
 }

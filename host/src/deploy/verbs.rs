@@ -4,7 +4,7 @@ use super::advance::{Kept, load_kept};
 use super::conductor::Conductor;
 use super::fleet::{Approval, Generation};
 use super::operator::{OperateError, Outcome, Verb};
-use super::plan::state_word;
+use super::plan::{Candidate, state_word};
 use crate::core::GenerationId;
 use crate::tables::diff::SchemaDiff;
 use crate::tables::{GenerationState, Hold, ProjectionRecord, StoreError};
@@ -95,8 +95,11 @@ impl Conductor {
                 .map_err(|(Kept::Later(why) | Kept::Never(why))| OperateError::Unavailable(why))?,
         };
         let owner = projection.record.name.clone();
+        let upcasters = model.record.upcasters.clone();
         let unavailable = |error: StoreError| OperateError::Unavailable(error.to_string());
-        let id = self.new_generation(&owner, &plugin).map_err(unavailable)?;
+        let id = self
+            .new_generation(&owner, &plugin, &upcasters)
+            .map_err(unavailable)?;
         if let Some(projection) = self.projections.get_mut(name) {
             projection.active = true;
             if hold.is_some() {
@@ -138,7 +141,7 @@ impl Conductor {
             projection
                 .retired()
                 .into_iter()
-                .find(|generation| generation.record.digest == hold.against)
+                .find(|generation| generation.record.code() == hold.against)
                 .map(|generation| generation.record.id)
         });
         if let Some(failed) = projection
@@ -186,10 +189,10 @@ impl Conductor {
         let refused = |why: String| Err(OperateError::Refused(why));
         let now = self.clock.now_micros();
         let wanted = self
-            .files
-            .candidates()
-            .into_iter()
-            .find(|candidate| candidate.name == name);
+            .candidates
+            .iter()
+            .find(|candidate| candidate.name == name)
+            .map(Candidate::code);
         let Some(projection) = self.projections.get_mut(name) else {
             return refused(format!("there is no projection '{name}'"));
         };
@@ -209,8 +212,8 @@ impl Conductor {
             ));
         };
         let against = match &wanted {
-            Some(wanted) if projection.generations[&target].record.digest != wanted.digest => wanted.digest,
-            _ => live.record.digest,
+            Some(wanted) if projection.generations[&target].record.code() != *wanted => *wanted,
+            _ => live.record.code(),
         };
         let hold = Hold {
             generation: target,

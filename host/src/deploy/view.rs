@@ -1,5 +1,6 @@
 //! What the conductor shows: a copy of what it holds, from which `status` is made without waiting for it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,12 +8,13 @@ use super::conductor::Conductor;
 use super::fleet::{Generation, Projection};
 use super::operator::{
     FaultReport, FileStatus, GenerationStatus, HostInfo, HostStatus, LogStatus, ProjectionStatus,
+    UpcasterStatus,
 };
-use super::plan::state_word;
+use super::plan::{set_changes, state_word};
 use crate::core::Position;
 use crate::log::Head;
 use crate::projection::RunnerStatus;
-use crate::tables::{GenerationRecord, GenerationState, ProjectionRecord};
+use crate::tables::{GenerationRecord, GenerationState, ProjectionRecord, UpcasterRef};
 
 /// A plugin call that takes longer is not healthy: it should be over in milliseconds.
 const CALL_HEALTHY: Duration = Duration::from_secs(1);
@@ -26,6 +28,7 @@ pub(crate) struct View {
     address: Option<String>,
     problems: Vec<String>,
     files: Vec<FileStatus>,
+    wanted_upcasters: Vec<UpcasterRef>,
     projections: Vec<ProjectionView>,
 }
 
@@ -57,6 +60,7 @@ impl View {
             address: conductor.address.clone(),
             problems: conductor.problems.values().cloned().collect(),
             files: conductor.file_status.clone(),
+            wanted_upcasters: conductor.wanted_upcasters.clone().unwrap_or_default(),
             projections: conductor.projections.values().map(ProjectionView::of).collect(),
         }
     }
@@ -138,9 +142,39 @@ impl View {
                 .iter()
                 .map(|projection| projection.document(head_position, head_at))
                 .collect(),
+            upcasters: self.upcasters(),
             files: self.files.clone(),
             problems,
         }
+    }
+
+    /// Those that are wanted, and those that some generation still runs with.
+    fn upcasters(&self) -> Vec<UpcasterStatus> {
+        let mut all: BTreeMap<UpcasterRef, BTreeSet<String>> = BTreeMap::new();
+        for wanted in &self.wanted_upcasters {
+            all.entry(wanted.clone()).or_default();
+        }
+        for projection in &self.projections {
+            let concerned = projection.generations.iter().filter(|generation| {
+                !matches!(
+                    generation.record.state,
+                    GenerationState::Retired | GenerationState::Dropped
+                )
+            });
+            for upcaster in concerned.flat_map(|generation| &generation.record.upcasters) {
+                let names = all.entry(upcaster.clone()).or_default();
+                names.insert(projection.record.name.to_string());
+            }
+        }
+        all.into_iter()
+            .map(|(upcaster, projections)| UpcasterStatus {
+                deployed: self.wanted_upcasters.contains(&upcaster),
+                name: upcaster.name.to_string(),
+                version: upcaster.version,
+                digest: upcaster.digest.to_string(),
+                projections: projections.into_iter().collect(),
+            })
+            .collect()
     }
 }
 
@@ -169,11 +203,16 @@ impl ProjectionView {
     }
 
     fn document(&self, head: Position, head_at: i64) -> ProjectionStatus {
+        let public = self
+            .generations
+            .iter()
+            .find(|generation| generation.record.state == GenerationState::Live);
+        let public_set = public.map(|public| public.record.upcasters.as_slice());
         let mut generations: Vec<(GenerationStatus, &GenerationView)> = self
             .generations
             .iter()
             .rev()
-            .map(|generation| (generation.document(head, head_at), generation))
+            .map(|generation| (generation.document(head, head_at, public_set), generation))
             .collect();
         let live_at = generations
             .iter()
@@ -248,7 +287,14 @@ impl ProjectionView {
                         self.chore.unwrap_or("cutting over")
                     )
                 }
-                _ => format!("generation g{} is being built", building.generation),
+                _ if building.because.is_empty() => {
+                    format!("generation g{} is being built", building.generation)
+                }
+                _ => format!(
+                    "generation g{} is being built, because {}",
+                    building.generation,
+                    building.because.join(" and ")
+                ),
             };
             let state = if live.is_none() || self.note.is_empty() {
                 "building"
@@ -272,11 +318,18 @@ impl ProjectionView {
                 .iter()
                 .find(|generation| generation.record.id == hold.generation)
                 .map_or("", |generation| generation.record.version.as_str());
+            let left = self
+                .generations
+                .iter()
+                .find(|generation| generation.record.code() == hold.against)
+                .filter(|generation| !generation.record.upcasters.is_empty());
+            let against = match left {
+                Some(left) => format!("generation {} and its upcasters", left.record.id),
+                None => format!("digest {}", hold.against.short()),
+            };
             format!(
-                "held at {version} (generation {}), against digest {}; `lamphouse cutover {}` goes forward again",
-                hold.generation,
-                hold.against.short(),
-                self.record.name
+                "held at {version} (generation {}), against {against}; `lamphouse cutover {}` goes forward again",
+                hold.generation, self.record.name
             )
         });
         ProjectionStatus {
@@ -322,7 +375,8 @@ impl GenerationView {
         self.restart.clone().filter(|_| !self.runs)
     }
 
-    fn document(&self, head: Position, head_at: i64) -> GenerationStatus {
+    /// `public_set`: the upcasters of the public generation, if there is one.
+    fn document(&self, head: Position, head_at: i64, public_set: Option<&[UpcasterRef]>) -> GenerationStatus {
         let record = &self.record;
         let status = self.status.as_ref();
         let checkpoint = status.map_or(record.checkpoint.position, |status| {
@@ -353,6 +407,11 @@ impl GenerationView {
             generation: record.id.0,
             version: record.version.clone(),
             digest: record.digest.to_string(),
+            upcasters: record.upcasters.clone(),
+            because: match (record.state, public_set) {
+                (GenerationState::Live | GenerationState::Retired, _) | (_, None) => Vec::new(),
+                (_, Some(public)) => set_changes(public, &record.upcasters),
+            },
             state: state_word(record.state).to_owned(),
             checkpoint: checkpoint.0,
             lag_events: lag,

@@ -1,4 +1,4 @@
-//! What `wasmtime` makes of `wit/`: the host's side of both worlds.
+//! What `wasmtime` makes of `wit/`: the host's side of its worlds.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 /// World `projector-plugin`. Events are borrowed on their way in.
@@ -21,6 +21,20 @@ pub(super) mod packed {
         with: {
             "lamphouse:plugin/types": super::typed::lamphouse::plugin::types,
             "lamphouse:plugin/tables": super::typed::lamphouse::plugin::tables,
+            "lamphouse:plugin/log": super::typed::lamphouse::plugin::log,
+        },
+    });
+}
+
+/// World `upcaster-plugin`, on the same types and log.
+pub(super) mod upcasting {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "upcaster-plugin",
+        ownership: Borrowing { duplicate_if_necessary: false },
+        imports: { default: trappable },
+        with: {
+            "lamphouse:plugin/types": super::typed::lamphouse::plugin::types,
             "lamphouse:plugin/log": super::typed::lamphouse::plugin::log,
         },
     });

@@ -2,11 +2,14 @@
 //! becomes something that the host believes.
 
 use lamphouse_contract::{
-    Cell, CellChange, Change, Column, ColumnType, Decimal, DecimalError, Descriptor, Row, Subscription,
-    TableSchema, Value,
+    Cell, CellChange, Change, Column, ColumnType, Decimal, DecimalError, Descriptor, EventSchema, Row, Rule,
+    Subscription, TableSchema, UpcasterDescriptor, Value,
 };
+use serde_json::value::RawValue;
 
+use super::Lifted;
 use super::bindings::types;
+use super::bindings::upcasting::exports::lamphouse::plugin::upcaster;
 
 /// Values of a row, a key or a prefix from a guest; the error says which is wrong, by its place, and why.
 pub(super) fn values_in(values: Vec<types::Value>) -> Result<Row, (usize, String)> {
@@ -136,6 +139,48 @@ pub(super) fn descriptor_in(descriptor: types::Descriptor) -> Result<Descriptor,
     } else {
         Err(problems)
     }
+}
+
+/// What an upcaster says of itself, not yet checked.
+pub(super) fn upcaster_descriptor_in(descriptor: upcaster::UpcasterDescriptor) -> UpcasterDescriptor {
+    UpcasterDescriptor {
+        name: descriptor.name,
+        version: descriptor.version,
+        rules: descriptor
+            .rules
+            .into_iter()
+            .map(|rule| Rule {
+                takes: schema_in(rule.takes),
+                gives: rule.gives.into_iter().map(schema_in).collect(),
+            })
+            .collect(),
+        options: descriptor.options,
+    }
+}
+
+fn schema_in(schema: upcaster::Schema) -> EventSchema {
+    EventSchema {
+        event_type: schema.event_type,
+        schema_version: schema.schema_version,
+    }
+}
+
+/// An event out of an upcaster; the error says what no event may hold.
+pub(super) fn lifted_in(lifted: upcaster::Lifted) -> Result<Lifted, String> {
+    let json = |what: &str, text: &str| match serde_json::from_str::<&RawValue>(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("its {what} is not JSON: {error}")),
+    };
+    json("data", &lifted.data)?;
+    json("metadata", &lifted.metadata)?;
+    if !lifted.metadata.trim_start().starts_with('{') {
+        return Err("its metadata is JSON, but no object".to_owned());
+    }
+    Ok(Lifted {
+        schema: schema_in(lifted.schema),
+        data: lifted.data,
+        metadata: lifted.metadata,
+    })
 }
 
 fn table_in(table: types::TableSchema, problems: &mut Vec<String>) -> TableSchema {

@@ -1,6 +1,6 @@
 //! Whether the host can run what a plugin declares. Pure.
 
-use lamphouse_contract::{Descriptor, semantics};
+use lamphouse_contract::{Descriptor, UpcasterDescriptor, semantics};
 
 use crate::core::{PluginName, TableName};
 
@@ -18,6 +18,22 @@ pub(super) fn problems(descriptor: &Descriptor) -> Vec<String> {
         }
     }
     problems.extend(option_problems(&descriptor.options));
+    problems
+}
+
+/// Everything that is wrong with what an upcaster declares, by itself; empty when all is right.
+pub(super) fn upcaster_problems(descriptor: &UpcasterDescriptor) -> Vec<String> {
+    let mut problems = semantics::check_upcaster(descriptor);
+    problems.extend(
+        PluginName::new(&descriptor.name)
+            .err()
+            .filter(|problem| !problems.contains(problem)),
+    );
+    let unknown = descriptor.options.iter();
+    problems
+        .extend(unknown.map(|(key, _)| {
+            format!("option '{key}' is unknown to this host, which knows none of upcasters")
+        }));
     problems
 }
 
@@ -43,9 +59,22 @@ fn option_problems(options: &[(String, String)]) -> Vec<String> {
     problems
 }
 
+/// Says where two answers of an upcaster's `describe` differ.
+pub(super) fn upcaster_difference(first: &UpcasterDescriptor, second: &UpcasterDescriptor) -> String {
+    disagreed(&if first.name != second.name {
+        format!("name '{}', then '{}'", first.name, second.name)
+    } else if first.version != second.version {
+        format!("version '{}', then '{}'", first.version, second.version)
+    } else if first.rules != second.rules {
+        "other rules the second time".to_owned()
+    } else {
+        "other options the second time".to_owned()
+    })
+}
+
 /// Says where two answers of `describe` differ.
 pub(super) fn difference(first: &Descriptor, second: &Descriptor) -> String {
-    let what = if first.name != second.name {
+    disagreed(&if first.name != second.name {
         format!("name '{}', then '{}'", first.name, second.name)
     } else if first.version != second.version {
         format!("version '{}', then '{}'", first.version, second.version)
@@ -55,7 +84,10 @@ pub(super) fn difference(first: &Descriptor, second: &Descriptor) -> String {
         "other subscriptions the second time".to_owned()
     } else {
         "other options the second time".to_owned()
-    };
+    })
+}
+
+fn disagreed(what: &str) -> String {
     format!(
         "describe was called twice and disagreed with itself: {what}. It must give the same answer every time"
     )

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, Store, UpdateDeadline, WasmBacktraceDetails};
 
+use super::bindings::upcasting::UpcasterPluginPre;
 use super::code_cache::CodeCache;
 use super::fault::FRAMES_MAX;
 use super::inspect::{File, inspect};
 use super::log_book::LogBook;
 use super::state::{ProjectState, State};
-use super::{Plugin, PluginError, encode, linker};
+use super::{AnyPlugin, Plugin, PluginError, Upcaster, encode, linker};
 use crate::core::PluginDigest;
 use crate::core::limits::PluginLimits;
 
@@ -60,7 +61,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`PluginError`], for the plugin's author.
-    pub fn load(self: &Arc<Self>, bytes: &[u8]) -> Result<Arc<Plugin>, PluginError> {
+    pub fn load(self: &Arc<Self>, bytes: &[u8]) -> Result<AnyPlugin, PluginError> {
         let size = bytes.len() as u64;
         if size > self.limits.plugin_bytes_max {
             return Err(PluginError::TooLarge(format!(
@@ -71,7 +72,71 @@ impl Sandbox {
         }
         let digest = PluginDigest::of(bytes);
         let component = self.component(&digest, bytes)?;
-        Plugin::new(self.clone(), digest, &component).map(Arc::new)
+        let pre = self.linker().instantiate_pre(&component).map_err(misfit)?;
+        match UpcasterPluginPre::new(pre.clone()) {
+            Ok(upcaster) => Upcaster::new(self.clone(), digest, upcaster)
+                .map(|upcaster| AnyPlugin::Upcaster(Arc::new(upcaster))),
+            Err(_) => {
+                Plugin::new(self.clone(), digest, pre).map(|plugin| AnyPlugin::Projector(Arc::new(plugin)))
+            }
+        }
+    }
+
+    /// [`Self::load`] where only a projector will do.
+    ///
+    /// # Errors
+    /// [`PluginError`], also for an upcaster.
+    pub fn load_projector(self: &Arc<Self>, bytes: &[u8]) -> Result<Arc<Plugin>, PluginError> {
+        match self.load(bytes)? {
+            AnyPlugin::Projector(plugin) => Ok(plugin),
+            AnyPlugin::Upcaster(upcaster) => Err(PluginError::World(format!(
+                "{} {} is an upcaster, where a projector is wanted",
+                upcaster.descriptor().name,
+                upcaster.descriptor().version
+            ))),
+        }
+    }
+
+    /// [`Self::load`] where only an upcaster will do.
+    ///
+    /// # Errors
+    /// [`PluginError`], also for a projector.
+    pub fn load_upcaster(self: &Arc<Self>, bytes: &[u8]) -> Result<Arc<Upcaster>, PluginError> {
+        match self.load(bytes)? {
+            AnyPlugin::Upcaster(upcaster) => Ok(upcaster),
+            AnyPlugin::Projector(plugin) => Err(PluginError::World(format!(
+                "{} {} is a projector, where an upcaster is wanted",
+                plugin.descriptor().name,
+                plugin.descriptor().version
+            ))),
+        }
+    }
+
+    /// Runs `describe` on a store that is good for nothing else.
+    pub(super) fn describe<T: Send>(
+        &self,
+        describe: impl FnOnce(&mut Store<State>) -> wasmtime::Result<T> + Send,
+    ) -> Result<T, PluginError> {
+        let call = || {
+            let log = LogBook::new(&self.limits);
+            let deadline = Duration::from_millis(self.limits.call_ms_max);
+            let mut store = self.store(log.clone(), None, deadline, Arc::default());
+            let error = match describe(&mut store) {
+                Ok(described) => return Ok(described),
+                Err(error) => {
+                    super::fault::of_trap(&error, store.data(), &self.limits, self.limits.call_ms_max)
+                }
+            };
+            drop(store);
+            Err(PluginError::Describe {
+                error,
+                log: log.take().0,
+            })
+        };
+        // On a thread of its own, because WASI cannot wait on a thread that runs an async host.
+        let described = self.on_own_thread(call);
+        described
+            .unwrap_or_else(|no_thread| Err(PluginError::Host(super::fault::no_thread(&no_thread).message)))
     }
 
     /// Runs `work` where there is stack for a guest: on this thread if every thread has that much, else on one of its
@@ -168,6 +233,13 @@ impl Sandbox {
         });
         store
     }
+}
+
+/// A component that lacks what its world wants, or wants what nobody has.
+pub(super) fn misfit(error: wasmtime::Error) -> PluginError {
+    PluginError::World(format!(
+        "the plugin does not fit the contract or WASI 0.2 as this host has it: {error:#}"
+    ))
 }
 
 impl Drop for Sandbox {

@@ -1,16 +1,17 @@
-//! A plugin that is ready to be called.
+//! A projector that is ready to be called.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lamphouse_contract::{Descriptor, packed};
 use wasmtime::Store;
-use wasmtime::component::Component;
+use wasmtime::component::InstancePre;
 
 use super::bindings::packed::PackedProjectorPluginPre;
 use super::bindings::typed::ProjectorPluginPre;
 use super::bindings::typed::exports::lamphouse::plugin::projector::Event;
 use super::bindings::types;
+use super::engine::misfit;
 use super::fault::{self, HostFault};
 use super::inspect::Lane;
 use super::log_book::LogBook;
@@ -18,7 +19,7 @@ use super::state::{AnyTables, ProjectState, State};
 use super::{Call, CallError, CallReport, GuestTables, PluginError, Sandbox, convert, descriptor};
 use crate::core::{Class, PluginDigest};
 
-/// A plugin: compiled, described, checked. Each call gets a fresh instance.
+/// A projector: compiled, described, checked. Each call gets a fresh instance.
 pub struct Plugin {
     sandbox: Arc<Sandbox>,
     digest: PluginDigest,
@@ -48,9 +49,9 @@ impl Plugin {
     pub(super) fn new(
         sandbox: Arc<Sandbox>,
         digest: PluginDigest,
-        component: &Component,
+        pre: InstancePre<State>,
     ) -> Result<Self, PluginError> {
-        let world = World::link(&sandbox, component)?;
+        let world = World::of(pre)?;
         let descriptor = describe(&sandbox, &world)?;
         Ok(Self {
             sandbox,
@@ -136,16 +137,10 @@ impl Plugin {
 }
 
 impl World {
-    fn link(sandbox: &Sandbox, component: &Component) -> Result<Self, PluginError> {
-        let refused = |error: wasmtime::Error| {
-            PluginError::World(format!(
-                "the plugin does not fit the contract or WASI 0.2 as this host has it: {error:#}"
-            ))
-        };
-        let pre = sandbox.linker().instantiate_pre(component).map_err(refused)?;
+    fn of(pre: InstancePre<State>) -> Result<Self, PluginError> {
         match PackedProjectorPluginPre::new(pre.clone()) {
             Ok(packed) => Ok(Self::Packed(packed)),
-            Err(_) => Ok(Self::Typed(ProjectorPluginPre::new(pre).map_err(refused)?)),
+            Err(_) => Ok(Self::Typed(ProjectorPluginPre::new(pre).map_err(misfit)?)),
         }
     }
 
@@ -251,23 +246,6 @@ fn described(
     sandbox: &Sandbox,
     world: &World,
 ) -> Result<(types::Descriptor, types::Descriptor), PluginError> {
-    let limits = sandbox.limits();
-    let call = || {
-        let log = LogBook::new(limits);
-        let deadline = Duration::from_millis(limits.call_ms_max);
-        let mut store = sandbox.store(log.clone(), None, deadline, Arc::default());
-        let described = world.describe(&mut store);
-        let error = match described {
-            Ok([first, second]) => return Ok((first, second)),
-            Err(error) => fault::of_trap(&error, store.data(), limits, limits.call_ms_max),
-        };
-        drop(store);
-        Err(PluginError::Describe {
-            error,
-            log: log.take().0,
-        })
-    };
-    // On a thread of its own, because WASI cannot wait on a thread that runs an async host.
-    let described = sandbox.on_own_thread(call);
-    described.unwrap_or_else(|no_thread| Err(PluginError::Host(fault::no_thread(&no_thread).message)))
+    let [first, second] = sandbox.describe(|store| world.describe(store))?;
+    Ok((first, second))
 }

@@ -36,12 +36,21 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<File, PluginError> {
         return Err(PluginError::Imports { imports: forbidden });
     }
     if outline.component {
-        return outline.lane().map(|_| File::Component);
+        return outline.fits_a_world().map(|()| File::Component);
     }
     if !outline.component_type {
         return Err(PluginError::World(no_component_type(&outline)));
     }
     Ok(File::Module)
+}
+
+/// Whether a file looks like an upcaster, by what it exports; false for what is no WebAssembly.
+pub fn is_upcaster(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\0asm")
+        && Outline::read(bytes).is_ok_and(|outline| {
+            let mut exports = outline.exports.iter();
+            exports.any(|export| export.starts_with("lamphouse:plugin/upcaster@"))
+        })
 }
 
 fn no_component_type(outline: &Outline) -> String {
@@ -219,7 +228,7 @@ impl Outline {
         self.component_type && (module.starts_with("cm32p2") || module.starts_with('[') || module == "$root")
     }
 
-    fn lane(&self) -> Result<Lane, PluginError> {
+    fn fits_a_world(&self) -> Result<(), PluginError> {
         let exported = |interface: &str| {
             let name = format!("lamphouse:plugin/{interface}");
             self.exports
@@ -228,23 +237,24 @@ impl Outline {
                 .map(String::as_str)
         };
         let ours = |name: &str| name.ends_with(&format!("@{CONTRACT_VERSION}"));
-        if let Some(name) = exported("packed-projector")
+        let projector = exported("packed-projector")
             .filter(|name| ours(name))
-            .or(exported("projector"))
-        {
-            return match ours(name) {
-                true if name.contains("packed") => Ok(Lane::Packed),
-                true => Ok(Lane::Typed),
-                false => Err(PluginError::World(format!(
+            .or(exported("projector"));
+        match (projector, exported("upcaster")) {
+            (Some(projector), Some(upcaster)) => {
+                return Err(PluginError::World(format!(
+                    "the plugin exports both {projector} and {upcaster}: a plugin is a projector or an upcaster. Make two \
+                     plugins of it"
+                )));
+            }
+            (Some(name), None) | (None, Some(name)) if ours(name) => return Ok(()),
+            (Some(name), None) | (None, Some(name)) => {
+                return Err(PluginError::World(format!(
                     "the plugin exports {name}, and this host serves version {CONTRACT_VERSION} of the contract. Build \
                      the plugin against that version, or use a host that serves its version"
-                ))),
-            };
-        }
-        if let Some(name) = exported("upcaster").or(exported("packed-upcaster")) {
-            return Err(PluginError::World(format!(
-                "the plugin exports {name}: it is an upcaster, and this version of the host runs projectors only"
-            )));
+                )));
+            }
+            (None, None) => {}
         }
         let has = match self.exports.is_empty() {
             true => "nothing".to_owned(),
@@ -252,7 +262,8 @@ impl Outline {
         };
         Err(PluginError::World(format!(
             "the component is of another world: it exports {has}, and a plugin exports \
-             lamphouse:plugin/projector@{CONTRACT_VERSION} or lamphouse:plugin/packed-projector@{CONTRACT_VERSION}"
+             lamphouse:plugin/projector@{CONTRACT_VERSION}, lamphouse:plugin/packed-projector@{CONTRACT_VERSION} or \
+             lamphouse:plugin/upcaster@{CONTRACT_VERSION}"
         )))
     }
 }

@@ -7,7 +7,7 @@ use super::bindings::typed::ProjectorPlugin;
 use super::determinism;
 use super::state::State;
 
-/// The one linker of all plugins of both worlds, which import the same.
+/// The one linker of all plugins: no world imports more than that of projectors.
 pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     ProjectorPlugin::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;

@@ -19,6 +19,7 @@ mod limits;
 mod linker;
 mod log_book;
 mod state;
+mod upcaster;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -26,10 +27,46 @@ use std::sync::atomic::AtomicBool;
 pub use engine::Sandbox;
 pub use error::PluginError;
 pub use guest::Plugin;
-pub use inspect::Lane;
+pub use inspect::{Lane, is_upcaster};
 use lamphouse_contract::{Change, Key, Row, Value};
+pub use upcaster::{Lifted, Upcaster};
 
-use crate::core::{Class, EventBatch};
+use crate::core::{Class, EventBatch, PluginDigest};
+
+/// What a plugin file turned out to be.
+#[derive(Clone, Debug)]
+pub enum AnyPlugin {
+    /// Events to rows.
+    Projector(Arc<Plugin>),
+    /// Old events to newer ones.
+    Upcaster(Arc<Upcaster>),
+}
+
+impl AnyPlugin {
+    /// The plugin's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Projector(plugin) => &plugin.descriptor().name,
+            Self::Upcaster(upcaster) => &upcaster.descriptor().name,
+        }
+    }
+
+    /// Its version.
+    pub fn version(&self) -> &str {
+        match self {
+            Self::Projector(plugin) => &plugin.descriptor().version,
+            Self::Upcaster(upcaster) => &upcaster.descriptor().version,
+        }
+    }
+
+    /// SHA-256 of the file as it was submitted.
+    pub fn digest(&self) -> PluginDigest {
+        match self {
+            Self::Projector(plugin) => plugin.digest(),
+            Self::Upcaster(upcaster) => upcaster.digest(),
+        }
+    }
+}
 
 /// The rows that a call may read and change; the row cache's batch stands behind it.
 pub trait GuestTables: Send + 'static {

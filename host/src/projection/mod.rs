@@ -1,12 +1,13 @@
 //! The data plane: one generation's way from the log to its tables.
 //!
 //! ```text
-//! log reader ─▶ project (Wasm) ─▶ row cache (coalesces) ─▶ flush: rows + checkpoint, one transaction
-//!   thread         thread                                     thread
+//! log reader ─▶ upcast ─▶ project (Wasm) ─▶ row cache (coalesces) ─▶ flush: rows + checkpoint, one transaction
+//!   thread                  thread                                     thread
 //! ```
 //!
 //! *Invariants:* the checkpoint moves only forward and only in the transaction of its rows; a batch that fails leaves
-//! nothing in memory; a call of the plugin and a flush are different sizes. The same code builds a generation and
+//! nothing in memory; a call of the plugin and a flush are different sizes; the siblings that upcasters made of one
+//! stored event are applied together or not at all. The same code builds a generation and
 //! follows the head: what differs is when it flushes. Deliberately not here: which generation is public, and why
 //! (`deploy`).
 
@@ -19,6 +20,7 @@ mod report;
 mod rows;
 mod runner;
 mod status;
+mod upcasting;
 mod writing;
 
 #[cfg(test)]

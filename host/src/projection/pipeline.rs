@@ -149,6 +149,7 @@ impl<'a> Pipeline<'a> {
                     Ok(Read::Batch(batch, at_head)) => self.take(&batch, at_head),
                     Ok(Read::Diverged(why)) => self.ending = Some(StopReason::Diverged(why)),
                     Ok(Read::Broken(why)) => self.ending = Some(StopReason::Fault(bug(why))),
+                    Ok(Read::Faulted(stop)) => self.ending = Some(StopReason::Fault(*stop)),
                     Err(_) => return StopReason::Restart("the reader thread ended".to_owned()),
                 },
                 recv(ticks) -> _ => {}
@@ -383,8 +384,9 @@ impl<'a> Pipeline<'a> {
             Err(Failed::Told) => return Err((Box::new(StopReason::Told), range.start)),
             Err(Failed::Call(error, report)) => (error, report),
         };
-        if error.class == Class::Fault && range.len() > 1 {
-            let middle = range.start + range.len() / 2;
+        if error.class == Class::Fault
+            && let Some(middle) = batch.middle(&range)
+        {
             self.apply(batch, range.start..middle)?;
             return self.apply(batch, middle..range.end);
         }
@@ -405,7 +407,7 @@ impl<'a> Pipeline<'a> {
         let generation = &self.spec.generation;
         let index = range.start + error.index.map_or(0, |index| index as usize).min(range.len() - 1);
         let (position, id) = (batch.position(index), batch.id(index));
-        let place = if range.len() == 1 {
+        let place = if batch.middle(range).is_none() {
             format!("at position {position} (event {id})")
         } else {
             format!(

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use super::backoff::Backoff;
-use super::status::{Retry, RunnerStatus};
+use super::status::{Retry, RunnerStatus, Stop};
+use super::upcasting::Upcasting;
 use crate::core::limits::PipelineLimits;
 use crate::core::{Class, EventBatch, EventFilter, Position};
 use crate::log::{EventLog, Head, LogError, LogReader};
@@ -24,12 +25,17 @@ pub(crate) enum Read {
     Diverged(String),
     /// The log cannot be read for a reason that is ours.
     Broken(String),
+    /// The event after those that came cannot be lifted.
+    Faulted(Box<Stop>),
 }
 
 /// What the reader needs.
 pub(crate) struct Reading {
     pub(crate) log: Arc<dyn EventLog>,
+    /// What is read from the log.
     pub(crate) filter: EventFilter,
+    /// None where no upcaster concerns the projection.
+    pub(crate) upcasting: Option<Upcasting>,
     pub(crate) from: Checkpoint,
     pub(crate) limits: PipelineLimits,
     pub(crate) stop: Arc<AtomicBool>,
@@ -127,17 +133,20 @@ impl Reading {
         checkpoint.event_id = batch.through_id;
         let at_head = batch.through == head.position;
         *announced = at_head;
+        if let Some(upcasting) = &self.upcasting {
+            return Ok(upcasting.pass_on(self, Arc::new(batch), at_head));
+        }
         match self.to.send(Read::Batch(Arc::new(batch), at_head)) {
             Ok(()) => Ok(Step::More),
             Err(_) => Ok(Step::Over),
         }
     }
 
-    fn stopped(&self) -> bool {
+    pub(super) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
 
-    fn sleep(&self, time: Duration) {
+    pub(super) fn sleep(&self, time: Duration) {
         let until = Instant::now() + time;
         while !self.stopped() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(10).min(time));
@@ -145,7 +154,7 @@ impl Reading {
     }
 }
 
-enum Step {
+pub(super) enum Step {
     More,
     AtHead,
     Over,

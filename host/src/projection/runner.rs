@@ -10,12 +10,14 @@ use super::pipeline::Pipeline;
 use super::reading::Reading;
 use super::rows::Rows;
 use super::status::{RunnerStatus, Stop, StopReason};
+use super::upcasting::Upcasting;
 use super::writing::Writing;
 use crate::core::limits::PipelineLimits;
 use crate::core::{Class, EventFilter, GenerationId, Position};
 use crate::log::EventLog;
 use crate::plugin::Plugin;
 use crate::tables::{GenerationRecord, StoreError, Switch, TableStore};
+use crate::upcast::Upcasters;
 
 /// What every runner of a host shares.
 #[derive(Clone)]
@@ -38,6 +40,8 @@ pub struct RunnerSpec {
     pub generation: GenerationRecord,
     /// The code that builds it.
     pub plugin: Arc<Plugin>,
+    /// What its events go through first; None where no upcaster concerns it.
+    pub upcasters: Option<Arc<Upcasters>>,
     /// Whether it is public, so that its flushes go first.
     pub live: bool,
 }
@@ -254,11 +258,23 @@ fn run(
     let (to_write, writes) = bounded(1);
     let (to_acknowledge, written) = bounded(1);
     let end_threads = Arc::new(AtomicBool::new(false));
+    let wanted = EventFilter {
+        any_of: generation.descriptor.subscriptions.clone(),
+    };
+    let (filter, upcasting) = match &spec.upcasters {
+        None => (wanted, None),
+        Some(upcasters) => {
+            let filter = EventFilter {
+                any_of: upcasters.graph().reads(&wanted.any_of),
+            };
+            let upcasters = upcasters.join();
+            (filter, Some(Upcasting { upcasters, wanted }))
+        }
+    };
     let reading = Reading {
         log: surroundings.log.clone(),
-        filter: EventFilter {
-            any_of: generation.descriptor.subscriptions.clone(),
-        },
+        filter,
+        upcasting,
         from: checkpoint,
         limits: surroundings.limits.clone(),
         stop: end_threads.clone(),

@@ -23,6 +23,7 @@ pub struct RunnerStatus {
     cache_bytes: AtomicU64,
     cache_is_whole: AtomicBool,
     call: Mutex<Option<Instant>>,
+    upcast: Mutex<Option<Instant>>,
     retrying: Mutex<Option<Retry>>,
     log: Mutex<VecDeque<LogLine>>,
     rate: Mutex<VecDeque<(Instant, u64)>>,
@@ -93,9 +94,11 @@ impl RunnerStatus {
         )
     }
 
-    /// How long the present plugin call has been going on.
+    /// How long the present call of the projector, or the upcasting of the present batch, has been going on; the longer
+    /// one.
     pub fn call_time(&self) -> Option<Duration> {
-        self.call.lock().map(|since| since.elapsed())
+        let (call, upcast) = (*self.call.lock(), *self.upcast.lock());
+        call.into_iter().chain(upcast).map(|since| since.elapsed()).max()
     }
 
     /// What is being tried again.
@@ -144,6 +147,10 @@ impl RunnerStatus {
 
     pub(crate) fn set_call(&self, since: Option<Instant>) {
         *self.call.lock() = since;
+    }
+
+    pub(crate) fn set_upcast(&self, since: Option<Instant>) {
+        *self.upcast.lock() = since;
     }
 
     pub(crate) fn set_retrying(&self, retry: Option<Retry>) {

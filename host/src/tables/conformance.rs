@@ -113,7 +113,7 @@ pub(in crate::tables) fn build(store: &dyn TableStore, descriptor: &Arc<Descript
     };
     store.save_plugin(&record).unwrap();
     store
-        .create_generation(&name, &digest, &descriptor.version, descriptor, 1_000)
+        .create_generation(&name, &digest, &descriptor.version, descriptor, &[], 1_000)
         .unwrap()
 }
 

@@ -67,6 +67,8 @@ pub struct GenerationRecord {
     pub version: String,
     /// What the projector declared.
     pub descriptor: Arc<Descriptor>,
+    /// The upcasters that its events go through, by name.
+    pub upcasters: Vec<UpcasterRef>,
     /// Where it stands.
     pub state: GenerationState,
     /// Why it stopped, as JSON of the host's own making.
@@ -79,6 +81,35 @@ pub struct GenerationRecord {
     pub live_at: Option<i64>,
     /// When it stopped being public; microseconds since 1970.
     pub retired_at: Option<i64>,
+}
+
+impl GenerationRecord {
+    /// What tells its code from others': see [`code_digest`].
+    pub fn code(&self) -> PluginDigest {
+        code_digest(&self.digest, &self.upcasters)
+    }
+}
+
+/// One upcaster of a generation's set; its bytes are kept under its digest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct UpcasterRef {
+    /// Its name.
+    pub name: PluginName,
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of its file.
+    pub digest: PluginDigest,
+}
+
+/// One digest for all the code of a generation: the projector's own where there are no upcasters, else one over it and
+/// those of the upcasters, in the order of their names.
+pub fn code_digest(projector: &PluginDigest, upcasters: &[UpcasterRef]) -> PluginDigest {
+    if upcasters.is_empty() {
+        return *projector;
+    }
+    let digests = upcasters.iter().map(|upcaster| upcaster.digest.to_string());
+    let all: Vec<String> = std::iter::once(projector.to_string()).chain(digests).collect();
+    PluginDigest::of(all.join("\n").as_bytes())
 }
 
 /// One projection as it is stored.
@@ -99,7 +130,7 @@ pub struct ProjectionRecord {
 pub struct Hold {
     /// The generation that was chosen.
     pub generation: GenerationId,
-    /// The digest that was rolled back from and that is not to be deployed by itself.
+    /// The code that was rolled back from ([`code_digest`]) and that is not to be deployed by itself.
     pub against: PluginDigest,
     /// Microseconds since 1970.
     pub since: i64,
@@ -272,6 +303,7 @@ pub trait TableStore: Send + Sync + 'static {
         digest: &PluginDigest,
         version: &str,
         descriptor: &Arc<Descriptor>,
+        upcasters: &[UpcasterRef],
         now: i64,
     ) -> Result<GenerationRecord, StoreError>;
 

@@ -34,7 +34,7 @@ use sqlx::{Connection as _, PgConnection};
 use self::session::{Database, Failure, Session, own};
 use super::{
     Finish, GenerationRecord, GenerationState, Ownership, PluginRecord, ProjectionRecord, PublicTable,
-    QueryAnswer, QueryLimits, StoreError, Switch, TableReader, TableStore, TableWriter,
+    QueryAnswer, QueryLimits, StoreError, Switch, TableReader, TableStore, TableWriter, UpcasterRef,
 };
 use crate::core::{GenerationId, PluginDigest, PluginName};
 
@@ -148,12 +148,16 @@ impl TableStore for PostgresTables {
         digest: &PluginDigest,
         version: &str,
         descriptor: &Arc<Descriptor>,
+        upcasters: &[UpcasterRef],
         now: i64,
     ) -> Result<GenerationRecord, StoreError> {
         self.database.control(
             &format!("making a generation of {projection}"),
             async |connection| {
-                control::create_generation(connection, projection, digest, version, descriptor, now).await
+                control::create_generation(
+                    connection, projection, digest, version, descriptor, upcasters, now,
+                )
+                .await
             },
         )
     }

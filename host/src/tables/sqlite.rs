@@ -36,7 +36,8 @@ use self::write::Failure;
 use super::ddl::{self, Dialect, Relation};
 use super::{
     Finish, GenerationRecord, GenerationState, Ownership, PluginRecord, ProjectionRecord, PublicTable,
-    QueryAnswer, QueryLimits, StoreError, Switch, TableReader, TableStore, TableWriter, physical_names,
+    QueryAnswer, QueryLimits, StoreError, Switch, TableReader, TableStore, TableWriter, UpcasterRef,
+    physical_names,
 };
 use crate::core::{GenerationId, PluginDigest, PluginName};
 
@@ -180,12 +181,16 @@ impl TableStore for SqliteStore {
         digest: &PluginDigest,
         version: &str,
         descriptor: &Arc<Descriptor>,
+        upcasters: &[UpcasterRef],
         now: i64,
     ) -> Result<GenerationRecord, StoreError> {
-        let text = serde_json::to_string(&**descriptor)
-            .map_err(|error| StoreError::Internal(format!("a descriptor cannot be stored: {error}")))?;
+        let internal = |error: serde_json::Error| {
+            StoreError::Internal(format!("a descriptor cannot be stored: {error}"))
+        };
+        let text = serde_json::to_string(&**descriptor).map_err(internal)?;
+        let set = serde_json::to_string(upcasters).map_err(internal)?;
         self.change("make a generation", true, |connection| {
-            let id = control::insert_generation(connection, projection, digest, version, &text, now)?;
+            let id = control::insert_generation(connection, projection, digest, version, &text, &set, now)?;
             let names = physical_names(id, &descriptor.tables)?;
             for (table, name) in descriptor.tables.iter().zip(&names) {
                 connection.execute_batch(&ddl::create_table(

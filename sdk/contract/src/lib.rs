@@ -17,5 +17,7 @@ mod value;
 
 pub use change::{Cell, CellChange, Change};
 pub use decimal::{DECIMAL_DIGITS_MAX, Decimal, DecimalBuffer, DecimalError};
-pub use schema::{Column, ColumnType, Descriptor, Subscription, TableSchema};
+pub use schema::{
+    Column, ColumnType, Descriptor, EventSchema, Rule, Subscription, TableSchema, UpcasterDescriptor,
+};
 pub use value::{Key, Row, Value, ValueRef};

@@ -75,3 +75,41 @@ pub struct Descriptor {
     /// Options; unknown keys are refused at deploy.
     pub options: Vec<(String, String)>,
 }
+
+/// A type of event in one version: what upcasters take and give.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EventSchema {
+    /// For example `OrderPlaced`.
+    pub event_type: String,
+    /// From 1.
+    pub schema_version: u32,
+}
+
+/// `LineAdded 2`.
+impl std::fmt::Display for EventSchema {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.event_type, self.schema_version)
+    }
+}
+
+/// What an upcaster does with events of one schema.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Such events are handed to it.
+    pub takes: EventSchema,
+    /// What may come out of one; empty for a rule that drops every event.
+    pub gives: Vec<EventSchema>,
+}
+
+/// What an upcaster says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpcasterDescriptor {
+    /// The plugin's name.
+    pub name: String,
+    /// The plugin's version; a new one gives new generations of the projections that it reaches.
+    pub version: String,
+    /// What it takes and gives.
+    pub rules: Vec<Rule>,
+    /// Options; unknown keys are refused at deploy.
+    pub options: Vec<(String, String)>,
+}

@@ -1,4 +1,5 @@
-//! Write [Lamphouse](https://github.com/lamphouse/lamphouse) projectors in Rust: events in, rows out.
+//! Write [Lamphouse](https://github.com/lamphouse/lamphouse) plugins in Rust: projectors (events in, rows out) and
+//! upcasters (old events in, today's out: see [`Upcaster`]).
 //!
 //! A projector is a plugin that keeps SQL tables from the events of a log. It is compiled to WebAssembly
 //! (`cargo build --release --target wasm32-unknown-unknown`), and its file is dropped into the host's plugin folder.
@@ -147,6 +148,12 @@ mod tables;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod timestamp;
+mod upcaster;
+#[cfg(target_family = "wasm")]
+#[doc(hidden)]
+pub mod upcaster_guest;
+#[cfg(not(target_family = "wasm"))]
+mod upcaster_testing;
 
 pub use error::{Context, Error, Result};
 pub use event::Event;
@@ -161,12 +168,13 @@ pub use row::{Cell, Column, Index, IntoKey, IntoPrefix, Row, View};
 pub use run::{Failure, Projector};
 pub use tables::{Tables, Wanted};
 pub use timestamp::{Date, Timestamp, TimestampError};
+pub use upcaster::{Rules, Today, Upcaster};
 
 /// What a plugin's source usually needs.
 pub mod prelude {
     pub use crate::{
-        Context as _, Decimal, Error, Event, Json, Plugin, Projector, Result, Row, Tables, Timestamp, Wanted,
-        fault,
+        Context as _, Decimal, Error, Event, Json, Plugin, Projector, Result, Row, Rules, Tables, Timestamp,
+        Today, Upcaster, Wanted, fault,
     };
 }
 
@@ -191,6 +199,34 @@ macro_rules! export {
             }
 
     $crate::guest::bindings::export!(Component with_types_in $crate::guest::bindings);
+        };
+    };
+}
+
+/// Makes an upcaster the plugin's entry point. Once in a crate.
+#[macro_export]
+macro_rules! export_upcaster {
+    ($upcaster:ty) => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            struct Component;
+
+            impl $crate::upcaster_guest::Guest for Component {
+                fn describe() -> $crate::upcaster_guest::UpcasterDescriptor {
+                    $crate::upcaster_guest::describe::<$upcaster>()
+                }
+
+                fn upcast(
+                    events: ::std::vec::Vec<$crate::upcaster_guest::StoredEvent>,
+                ) -> ::core::result::Result<
+                    ::std::vec::Vec<::std::vec::Vec<$crate::upcaster_guest::Lifted>>,
+                    $crate::upcaster_guest::Failure,
+                > {
+                    $crate::upcaster_guest::upcast::<$upcaster>(&events)
+                }
+            }
+
+            $crate::upcaster_guest::bindings::export!(Component with_types_in $crate::upcaster_guest::bindings);
         };
     };
 }

@@ -37,7 +37,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(index: Option<usize>, error: &Error) -> Self {
+    pub(crate) fn new(index: Option<usize>, error: &Error) -> Self {
         Self {
             index: index.map(|index| index as u32),
             message: error.to_string(),

@@ -1,4 +1,5 @@
-//! Tests of a projector on the developer's machine: given events, then rows. No Wasm, no database, no host.
+//! Tests of a plugin on the developer's machine: given events, then rows; given an event, then today's events
+//! ([`UpcasterHarness`]). No Wasm, no database, no host.
 //!
 //! The harness keeps the tables in memory, with the same code that the host applies changes with.
 //!
@@ -34,6 +35,7 @@ use crate::host::Host;
 use crate::log::Level;
 use crate::row::{IntoKey, IntoPrefix};
 use crate::run::{Failure, Projector, run};
+pub use crate::upcaster_testing::{Lifted, TodayEvent, UpcasterHarness};
 use crate::{Error, Index, Plugin, Result, Row, Timestamp};
 
 /// Events of one call, unless [`Harness::batch_size`] says otherwise: as many as the host gives.

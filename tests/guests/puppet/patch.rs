@@ -5,7 +5,7 @@
 /// `extra` (a further text column), `count=text` (the column `count` is text), `key` (the key column's index),
 /// `index=none`, `events` (a comma list of event types to subscribe to, or `none`), `options` (`key:value,…`),
 /// `describe` (`trap`, `panic`, `spin`, `recurse`, `eat`, `read`, `disagree`) and `project` (`trap`, `panic`, `spin`,
-/// `fail`).
+/// `fail`, `record`: a row for each event that came). The lifter's keys are in its `lib.rs`.
 ///
 /// # Panics
 /// Where the file is no puppet, or the settings do not fit its block.

@@ -12,3 +12,4 @@ mod known_failures;
 mod real_data;
 mod replay;
 mod sandbox;
+mod upcasters;

@@ -5,6 +5,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::super::today::Part;
 use crate::core::{EventId, NewEvent, StoredEvent};
 use crate::log::ImportEvent;
 
@@ -97,6 +98,20 @@ impl<'a> From<&'a StoredEvent> for ExportLine<'a> {
             metadata: &event.metadata,
             occurred_at: event.occurred_at,
             id: event.id,
+        }
+    }
+}
+
+impl<'a> ExportLine<'a> {
+    /// What a stored event is today, as an event of its own.
+    pub(in crate::cli) fn of_part(event: &'a StoredEvent, part: &'a Part) -> Self {
+        Self {
+            event_type: &part.event_type,
+            schema_version: part.schema_version,
+            data: &part.data,
+            metadata: &part.metadata,
+            id: part.own_id(event.id),
+            ..Self::from(event)
         }
     }
 }

@@ -24,7 +24,7 @@ fn code_is_kept_by_digest_in_a_private_folder() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o700);
-    let plugin = sandbox.load(puppet_file()).unwrap();
+    let plugin = sandbox.load_projector(puppet_file()).unwrap();
     let kept = entries(&folder);
     assert_eq!(kept.len(), 1);
     let name = kept[0].file_name().unwrap().to_string_lossy().into_owned();
@@ -36,21 +36,25 @@ fn code_is_kept_by_digest_in_a_private_folder() {
     // A second host loads it without touching it.
     let written = std::fs::metadata(&kept[0]).unwrap().modified().unwrap();
     let second = Sandbox::new(small_limits(), Some(&folder.path().join("code"))).unwrap();
-    call(&second.load(puppet_file()).unwrap(), &["Count"]).2.unwrap();
+    call(&second.load_projector(puppet_file()).unwrap(), &["Count"])
+        .2
+        .unwrap();
     assert_eq!(std::fs::metadata(&kept[0]).unwrap().modified().unwrap(), written);
 }
 
 #[test]
 fn a_damaged_entry_is_compiled_again() {
     let (sandbox, folder) = cached();
-    sandbox.load(puppet_file()).unwrap();
+    sandbox.load_projector(puppet_file()).unwrap();
     let entry = entries(&folder).remove(0);
     let sound = std::fs::read(&entry).unwrap();
     let mut flipped = sound.clone();
     *flipped.last_mut().unwrap() ^= 1;
     for damaged in [&flipped[..], &sound[..sound.len() / 2], &sound[..7], b""] {
         std::fs::write(&entry, damaged).unwrap();
-        call(&sandbox.load(puppet_file()).unwrap(), &["Count"]).2.unwrap();
+        call(&sandbox.load_projector(puppet_file()).unwrap(), &["Count"])
+            .2
+            .unwrap();
         assert_eq!(std::fs::read(&entry).unwrap().len(), sound.len());
     }
 }
@@ -58,13 +62,15 @@ fn a_damaged_entry_is_compiled_again() {
 #[test]
 fn other_settings_do_not_share_code() {
     let (sandbox, folder) = cached();
-    sandbox.load(puppet_file()).unwrap();
+    sandbox.load_projector(puppet_file()).unwrap();
     let limits = PluginLimits {
         stack_bytes_max: 512 << 10,
         ..small_limits()
     };
     let other = Sandbox::new(limits, Some(&folder.path().join("code"))).unwrap();
-    call(&other.load(puppet_file()).unwrap(), &["Count"]).2.unwrap();
+    call(&other.load_projector(puppet_file()).unwrap(), &["Count"])
+        .2
+        .unwrap();
 }
 
 #[test]

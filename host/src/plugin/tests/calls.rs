@@ -6,7 +6,7 @@ use super::*;
 use crate::core::Class;
 
 pub(super) fn packed_puppet() -> Arc<Plugin> {
-    sandbox().load(packed_puppet_file()).unwrap()
+    sandbox().load_projector(packed_puppet_file()).unwrap()
 }
 
 #[test]

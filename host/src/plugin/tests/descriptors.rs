@@ -6,7 +6,7 @@ use super::*;
 
 fn refusal(settings: &[(&str, &str)]) -> PluginError {
     sandbox()
-        .load(&patch_puppet(puppet_file(), settings))
+        .load_projector(&patch_puppet(puppet_file(), settings))
         .unwrap_err()
 }
 
@@ -85,7 +85,7 @@ fn a_describe_that_misbehaves_is_refused() {
     assert_snapshot!(refusal(&[("describe", "read")]), @"describe did not answer: tables.get: describe must be pure: it may not call the tables; only project may");
     assert_snapshot!(refusal(&[("describe", "disagree")]), @"describe was called twice and disagreed with itself: version '1.0.0.0', then '1.0.0.1'. It must give the same answer every time");
     let spinning = hasty_sandbox()
-        .load(&patch_puppet(puppet_file(), &[("describe", "spin")]))
+        .load_projector(&patch_puppet(puppet_file(), &[("describe", "spin")]))
         .unwrap_err();
     assert_eq!(spinning.class(), crate::core::Class::TimeLimit);
     assert_snapshot!(spinning, @"describe did not answer: the plugin did not finish a call within 200 ms and was stopped; raise [limits] call_ms_max if it needs longer");

@@ -6,7 +6,7 @@ use super::*;
 
 /// Loads a guest, calls it twice, and gives the rows, which have to be the same.
 fn twice(module: &[u8]) -> (String, CallReport, Result<(), CallError>) {
-    let plugin = sandbox().load(module).unwrap();
+    let plugin = sandbox().load_projector(module).unwrap();
     let (first, _, _) = call(&plugin, &["Any"]);
     let (second, report, result) = call(&plugin, &["Any"]);
     assert_eq!(first.text(), second.text());
@@ -130,14 +130,16 @@ fn nans_have_one_form() {
 fn relaxed_simd_is_refused() {
     let zero = "(v128.const i64x2 0 0)";
     let body = format!("(drop (f32x4.relaxed_madd {zero} {zero} {zero}))");
-    let error = sandbox().load(&wat_guest::guest("", "", &body)).unwrap_err();
+    let error = sandbox()
+        .load_projector(&wat_guest::guest("", "", &body))
+        .unwrap_err();
     assert!(error.to_string().contains("relaxed"), "{error}");
 }
 
 #[test]
 fn threads_are_refused() {
     let error = sandbox()
-        .load(&wat_guest::guest("", "(memory $shared 1 1 shared)", ""))
+        .load_projector(&wat_guest::guest("", "(memory $shared 1 1 shared)", ""))
         .unwrap_err();
     assert!(
         matches!(error, PluginError::Invalid(_) | PluginError::World(_)),

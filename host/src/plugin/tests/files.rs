@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 use super::*;
 
 fn refusal(bytes: &[u8]) -> PluginError {
-    let error = sandbox().load(bytes).unwrap_err();
+    let error = sandbox().load_projector(bytes).unwrap_err();
     assert_eq!(error.class(), crate::core::Class::Fault);
     error
 }
@@ -64,16 +64,17 @@ fn damaged_code_is_invalid() {
 
 #[test]
 fn components_of_other_worlds_say_what_they_are() {
-    assert_snapshot!(refusal(b"\0asm\x0d\0\x01\0"), @"the component is of another world: it exports nothing, and a plugin exports lamphouse:plugin/projector@0.1.0 or lamphouse:plugin/packed-projector@0.1.0");
+    assert_snapshot!(refusal(b"\0asm\x0d\0\x01\0"), @"the component is of another world: it exports nothing, and a plugin exports lamphouse:plugin/projector@0.1.0, lamphouse:plugin/packed-projector@0.1.0 or lamphouse:plugin/upcaster@0.1.0");
     let other = wat::parse_str(
         r#"(component (core module $m (func (export "run"))) (core instance $i (instantiate $m))
         (func $run (canon lift (core func $i "run"))) (export "run" (func $run)))"#,
     );
-    assert_snapshot!(refusal(&other.unwrap()), @"the component is of another world: it exports run, and a plugin exports lamphouse:plugin/projector@0.1.0 or lamphouse:plugin/packed-projector@0.1.0");
-    let upcaster = wat::parse_str(
-        r#"(component (instance $i) (export "lamphouse:plugin/upcaster@0.1.0" (instance $i)))"#,
+    assert_snapshot!(refusal(&other.unwrap()), @"the component is of another world: it exports run, and a plugin exports lamphouse:plugin/projector@0.1.0, lamphouse:plugin/packed-projector@0.1.0 or lamphouse:plugin/upcaster@0.1.0");
+    let both = wat::parse_str(
+        r#"(component (instance $i) (export "lamphouse:plugin/upcaster@0.1.0" (instance $i))
+        (export "lamphouse:plugin/projector@0.1.0" (instance $i)))"#,
     );
-    assert_snapshot!(refusal(&upcaster.unwrap()), @"the plugin exports lamphouse:plugin/upcaster@0.1.0: it is an upcaster, and this version of the host runs projectors only");
+    assert_snapshot!(refusal(&both.unwrap()), @"the plugin exports both lamphouse:plugin/projector@0.1.0 and lamphouse:plugin/upcaster@0.1.0: a plugin is a projector or an upcaster. Make two plugins of it");
     let newer = wat::parse_str(
         r#"(component (instance $i) (export "lamphouse:plugin/projector@0.9.0" (instance $i)))"#,
     );
@@ -130,7 +131,7 @@ fn a_socket_links_and_is_denied() {
         "(call $create (i32.const 0) (i32.const 4096))
          (call $say (i64.load8_u (i32.const 4096))) (call $say (i64.add (i64.const 100) (i64.load8_u (i32.const 4100))))",
     );
-    let plugin = sandbox().load(&module).unwrap();
+    let plugin = sandbox().load_projector(&module).unwrap();
     let (tables, _, result) = call(&plugin, &["Any"]);
     result.unwrap();
     assert_snapshot!(tables.text(), @r#"
@@ -145,6 +146,9 @@ fn a_file_over_the_limit_is_refused() {
         plugin_bytes_max: 1000,
         ..small_limits()
     };
-    let error = Sandbox::new(limits, None).unwrap().load(&[0; 1001]).unwrap_err();
+    let error = Sandbox::new(limits, None)
+        .unwrap()
+        .load_projector(&[0; 1001])
+        .unwrap_err();
     assert_snapshot!(error, @"the plugin file has 1001 bytes, and 1000 bytes are allowed; raise [limits] plugin_bytes_max if it has to be that large");
 }

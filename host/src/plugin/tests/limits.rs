@@ -9,7 +9,7 @@ use crate::core::Class;
 
 #[test]
 fn a_spinning_guest_is_stopped() {
-    let plugin = hasty_sandbox().load(puppet_file()).unwrap();
+    let plugin = hasty_sandbox().load_projector(puppet_file()).unwrap();
     let began = Instant::now();
     let error = fault_of(&plugin, &["Put", "Spin"]);
     assert_eq!(error.class, Class::TimeLimit);
@@ -21,7 +21,7 @@ fn a_spinning_guest_is_stopped() {
 
 #[test]
 fn a_guest_that_spins_through_host_calls_is_stopped() {
-    let plugin = hasty_sandbox().load(puppet_file()).unwrap();
+    let plugin = hasty_sandbox().load_projector(puppet_file()).unwrap();
     let (tables, _, result) = call(&plugin, &["SpinCalling"]);
     assert_eq!(result.unwrap_err().class, Class::TimeLimit);
     assert!(tables.calls > 100, "{}", tables.calls);
@@ -29,7 +29,7 @@ fn a_guest_that_spins_through_host_calls_is_stopped() {
 
 #[test]
 fn a_second_try_has_more_time() {
-    let plugin = hasty_sandbox().load(puppet_file()).unwrap();
+    let plugin = hasty_sandbox().load_projector(puppet_file()).unwrap();
     let call = Call {
         deadline_factor: 3,
         ..batch(&["Spin"])
@@ -42,7 +42,7 @@ fn a_second_try_has_more_time() {
 
 #[test]
 fn a_slow_database_is_not_the_guests_time() {
-    let plugin = hasty_sandbox().load(puppet_file()).unwrap();
+    let plugin = hasty_sandbox().load_projector(puppet_file()).unwrap();
     let mut tables = Tables::of(&plugin);
     tables.read_time = std::time::Duration::from_millis(150);
     // Two reads: 300 ms, where 200 are allowed.
@@ -63,7 +63,10 @@ fn a_module_whose_memory_begins_too_large_is_refused() {
         memory_bytes_max: 64 << 10,
         ..small_limits()
     };
-    let error = Sandbox::new(limits, None).unwrap().load(&module).unwrap_err();
+    let error = Sandbox::new(limits, None)
+        .unwrap()
+        .load_projector(&module)
+        .unwrap_err();
     assert_snapshot!(error, @"describe did not answer: the plugin wanted 128 KiB of memory, and 64 KiB are allowed; raise [limits] memory_bytes_max if it needs that much");
 }
 
@@ -101,9 +104,9 @@ fn a_change_has_a_largest_size() {
         None,
     )
     .unwrap();
-    let puppet = sandbox.load(puppet_file()).unwrap();
+    let puppet = sandbox.load_projector(puppet_file()).unwrap();
     assert_snapshot!(fault_of(&puppet, &["HugeRow"]).message, @"tables.put: the plugin made a change of 8388660 bytes, and 1048576 are allowed; raise [limits] bytes_per_change_max if its rows have to be that large");
-    let packed = sandbox.load(packed_puppet_file()).unwrap();
+    let packed = sandbox.load_projector(packed_puppet_file()).unwrap();
     assert_snapshot!(fault_of(&packed, &["HugeRow"]).message, @"the changes that project returned: the plugin made a change of 8388621 bytes, and 1048576 are allowed; raise [limits] bytes_per_change_max if its rows have to be that large");
 }
 
@@ -140,7 +143,7 @@ fn a_running_call_can_be_stopped() {
         None,
     )
     .unwrap();
-    let plugin = sandbox.load(puppet_file()).unwrap();
+    let plugin = sandbox.load_projector(puppet_file()).unwrap();
     let call = batch(&["Spin"]);
     let error = std::thread::scope(|scope| {
         let spinning = scope.spawn(|| plugin.project(&call, Tables::of(&plugin)).2.unwrap_err());
@@ -167,7 +170,7 @@ fn lists_that_share_their_elements_do_not_fill_the_hosts_memory() {
             (br_if $next (i32.lt_u (local.get $at) (i32.const 196608))))
          (call $get_many (i32.const 0) (i32.const 131072) (i32.const 8192) (i32.const 4096))",
     );
-    let plugin = sandbox().load(&module).unwrap();
+    let plugin = sandbox().load_projector(&module).unwrap();
     let error = fault_of(&plugin, &["Any"]);
     assert_eq!(error.class, Class::Fault);
     assert_snapshot!(error.message, @"the plugin passed lists of more than 16 MiB in one call across the boundary; pass less at once, or raise [limits] memory_bytes_max");
@@ -189,7 +192,10 @@ fn a_guest_with_a_large_stack_runs_on_any_thread() {
         stack_bytes_max: 32 << 20,
         ..small_limits()
     };
-    let plugin = Sandbox::new(limits, None).unwrap().load(puppet_file()).unwrap();
+    let plugin = Sandbox::new(limits, None)
+        .unwrap()
+        .load_projector(puppet_file())
+        .unwrap();
     let small = std::thread::Builder::new().stack_size(256 << 10);
     let error = std::thread::scope(|scope| {
         small

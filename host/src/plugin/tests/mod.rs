@@ -235,7 +235,9 @@ fn hasty_sandbox() -> Arc<Sandbox> {
 
 /// The puppet with these settings, in the shared sandbox.
 fn puppet(settings: &[(&str, &str)]) -> Arc<Plugin> {
-    sandbox().load(&patch_puppet(puppet_file(), settings)).unwrap()
+    sandbox()
+        .load_projector(&patch_puppet(puppet_file(), settings))
+        .unwrap()
 }
 
 /// Runs one call on fresh tables.

@@ -22,7 +22,7 @@ fn median(what: &str, runs: usize, mut run: impl FnMut()) {
 fn calls() {
     let sandbox = Sandbox::new(PluginLimits::default(), None).unwrap();
     for (lane, file) in [("typed", puppet_file()), ("packed", packed_puppet_file())] {
-        let plugin = sandbox.load(file).unwrap();
+        let plugin = sandbox.load_projector(file).unwrap();
         let none = Call {
             range: 0..0,
             ..batch(&[])
@@ -39,9 +39,13 @@ fn calls() {
             drop(plugin.project(&thousand, Tables::of(&plugin)))
         });
     }
-    median("load, compiled anew", 5, || drop(sandbox.load(puppet_file())));
+    median("load, compiled anew", 5, || {
+        drop(sandbox.load_projector(puppet_file()))
+    });
     let folder = tempfile::tempdir().unwrap();
     let cached = Sandbox::new(PluginLimits::default(), Some(folder.path())).unwrap();
-    cached.load(puppet_file()).unwrap();
-    median("load, from the cache", 50, || drop(cached.load(puppet_file())));
+    cached.load_projector(puppet_file()).unwrap();
+    median("load, from the cache", 50, || {
+        drop(cached.load_projector(puppet_file()))
+    });
 }

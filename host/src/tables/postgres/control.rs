@@ -12,11 +12,12 @@ use crate::core::{EventId, GenerationId, LogId, PluginDigest, PluginName, Positi
 use crate::tables::ddl::{self, Dialect, Relation};
 use crate::tables::{
     Checkpoint, GenerationRecord, GenerationState, Hold, PluginRecord, ProjectionRecord, PublicTable,
-    StoreError, physical_names,
+    StoreError, UpcasterRef, physical_names,
 };
 
 const GENERATION: &str = "SELECT g.id, g.projection, g.digest, g.version, g.descriptor::text, g.state, \
-    g.error::text, c.position, c.event_id, c.log_id, g.created_at, g.live_at, g.retired_at \
+    g.error::text, c.position, c.event_id, c.log_id, g.created_at, g.live_at, g.retired_at, \
+    g.upcasters::text \
     FROM lamphouse_control.generations g LEFT JOIN lamphouse_control.checkpoints c ON c.generation = g.id";
 
 pub(super) async fn projections(connection: &mut PgConnection) -> Result<Vec<ProjectionRecord>, Failure> {
@@ -132,6 +133,9 @@ fn read_generation(row: &PgRow) -> Result<GenerationRecord, Failure> {
     let descriptor: String = row.try_get(4)?;
     let descriptor: Descriptor = serde_json::from_str(&descriptor)
         .map_err(|error| damaged(&format!("a generation's descriptor does not read: {error}")))?;
+    let upcasters: String = row.try_get(13)?;
+    let upcasters = serde_json::from_str(&upcasters)
+        .map_err(|error| damaged(&format!("a generation's upcasters do not read: {error}")))?;
     let state: String = row.try_get(5)?;
     let error: Option<String> = row.try_get(6)?;
     let error = error
@@ -144,6 +148,7 @@ fn read_generation(row: &PgRow) -> Result<GenerationRecord, Failure> {
         digest: digest(row.try_get(2)?)?,
         version: row.try_get(3)?,
         descriptor: Arc::new(descriptor),
+        upcasters,
         state: serde_json::from_value(state.into())
             .map_err(|error| damaged(&format!("a generation's state does not read: {error}")))?,
         error,
@@ -165,19 +170,24 @@ pub(super) async fn create_generation(
     digest: &PluginDigest,
     version: &str,
     descriptor: &Arc<Descriptor>,
+    upcasters: &[UpcasterRef],
     now: i64,
 ) -> Result<GenerationRecord, Failure> {
-    let text = serde_json::to_string(descriptor.as_ref())
-        .map_err(|error| StoreError::Internal(format!("the descriptor of {projection} as JSON: {error}")))?;
+    let internal =
+        |error: serde_json::Error| StoreError::Internal(format!("what {projection} is, as JSON: {error}"));
+    let text = serde_json::to_string(descriptor.as_ref()).map_err(internal)?;
+    let upcasters_text = serde_json::to_string(upcasters).map_err(internal)?;
     connection.execute("BEGIN").await?;
     let id: i64 = sqlx::query_scalar(
-        "INSERT INTO lamphouse_control.generations (projection, digest, version, descriptor, state, created_at) \
-         VALUES ($1, $2, $3, $4::json, 'building', $5) RETURNING id",
+        "INSERT INTO lamphouse_control.generations \
+             (projection, digest, version, descriptor, upcasters, state, created_at) \
+         VALUES ($1, $2, $3, $4::json, $5::json, 'building', $6) RETURNING id",
     )
     .bind(projection.as_str())
     .bind(digest.to_string())
     .bind(version)
     .bind(text)
+    .bind(upcasters_text)
     .bind(now)
     .fetch_one(&mut *connection)
     .await?;
@@ -200,6 +210,7 @@ pub(super) async fn create_generation(
         digest: *digest,
         version: version.to_owned(),
         descriptor: descriptor.clone(),
+        upcasters: upcasters.to_vec(),
         state: GenerationState::Building,
         error: None,
         checkpoint: Checkpoint::default(),

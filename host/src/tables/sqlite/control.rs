@@ -104,12 +104,13 @@ pub(super) fn save_hold(
 }
 
 const GENERATION: &str = "SELECT g.id, g.projection, g.digest, g.version, g.descriptor, g.state, g.error, g.created_at, \
-     g.live_at, g.retired_at, c.position, c.event_id, c.log \
+     g.live_at, g.retired_at, c.position, c.event_id, c.log, g.upcasters \
      FROM lamphouse_generations g JOIN lamphouse_checkpoints c ON c.generation = g.id";
 
 fn generation_of(row: &Row<'_>) -> rusqlite::Result<GenerationRecord> {
     let descriptor: String = row.get(4)?;
     let error: Option<String> = row.get(6)?;
+    let upcasters: String = row.get(13)?;
     Ok(GenerationRecord {
         id: GenerationId(row.get(0)?),
         projection: name("projection", &row.get::<_, String>(1)?)?,
@@ -118,6 +119,7 @@ fn generation_of(row: &Row<'_>) -> rusqlite::Result<GenerationRecord> {
         descriptor: Arc::new(
             serde_json::from_str(&descriptor).map_err(|_| garbled("descriptor", &descriptor))?,
         ),
+        upcasters: serde_json::from_str(&upcasters).map_err(|_| garbled("upcasters", &upcasters))?,
         state: state(&row.get::<_, String>(5)?)?,
         error: match error {
             Some(text) => Some(serde_json::from_str(&text).map_err(|_| garbled("error", &text))?),
@@ -177,12 +179,20 @@ pub(super) fn insert_generation(
     digest: &PluginDigest,
     version: &str,
     descriptor: &str,
+    upcasters: &str,
     now: i64,
 ) -> rusqlite::Result<GenerationId> {
     connection.execute(
-        "INSERT INTO lamphouse_generations (projection, digest, version, descriptor, state, created_at) \
-         VALUES (?1, ?2, ?3, ?4, 'building', ?5)",
-        params![projection.as_str(), digest.to_string(), version, descriptor, now],
+        "INSERT INTO lamphouse_generations (projection, digest, version, descriptor, upcasters, state, created_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, 'building', ?6)",
+        params![
+            projection.as_str(),
+            digest.to_string(),
+            version,
+            descriptor,
+            upcasters,
+            now
+        ],
     )?;
     let id = connection.last_insert_rowid();
     connection.execute(

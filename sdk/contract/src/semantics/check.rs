@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{conform, names, shown};
-use crate::{ColumnType, DECIMAL_DIGITS_MAX, Descriptor, TableSchema};
+use crate::{ColumnType, DECIMAL_DIGITS_MAX, Descriptor, EventSchema, TableSchema, UpcasterDescriptor};
 
 /// Longest name in bytes: leaves room for `__g` and a number within PostgreSQL's 63.
 pub const NAME_BYTES_MAX: usize = 48;
@@ -17,6 +17,12 @@ pub const INDEXES_MAX: usize = 32;
 pub const KEY_COLUMNS_MAX: usize = 8;
 /// Columns of a declared index.
 pub const INDEX_COLUMNS_MAX: usize = 8;
+/// Rules of one upcaster.
+const RULES_MAX: usize = 1_000;
+/// Schemas that one rule gives.
+const GIVES_MAX: usize = 100;
+/// Longest event type in bytes, as in the log by default.
+const EVENT_TYPE_BYTES_MAX: usize = 256;
 /// Longest version in bytes.
 const VERSION_BYTES_MAX: usize = 64;
 /// Names that a database gives columns of its own.
@@ -27,16 +33,7 @@ const RESERVED_COLUMNS: [&str; 8] = ["cmax", "cmin", "ctid", "oid", "rowid", "ta
 pub fn check(descriptor: &Descriptor) -> Vec<String> {
     let mut errors = Vec::new();
     errors.extend(plugin_name_error(&descriptor.name));
-    let version = &descriptor.version;
-    if version.is_empty()
-        || version.len() > VERSION_BYTES_MAX
-        || !version.bytes().all(|b| b.is_ascii_graphic())
-    {
-        errors.push(format!(
-            "version '{}' must be 1 to {VERSION_BYTES_MAX} visible ASCII characters",
-            shown(version)
-        ));
-    }
+    errors.extend(version_error(&descriptor.version));
     if descriptor.subscriptions.is_empty() {
         errors.push(
             "no subscription is declared, so no event would ever come \
@@ -71,6 +68,88 @@ pub fn check(descriptor: &Descriptor) -> Vec<String> {
         check_table(table, &mut errors);
     }
     errors
+}
+
+fn version_error(version: &str) -> Option<String> {
+    let legal = !version.is_empty()
+        && version.len() <= VERSION_BYTES_MAX
+        && version.bytes().all(|b| b.is_ascii_graphic());
+    (!legal).then(|| {
+        format!(
+            "version '{}' must be 1 to {VERSION_BYTES_MAX} visible ASCII characters",
+            shown(version)
+        )
+    })
+}
+
+/// Everything that is wrong with an upcaster's descriptor by itself; empty when all is right. Whether its rules form a
+/// cycle, alone or with those of others, is the host's matter, as options are.
+pub fn check_upcaster(descriptor: &UpcasterDescriptor) -> Vec<String> {
+    let mut errors = Vec::new();
+    errors.extend(plugin_name_error(&descriptor.name));
+    errors.extend(version_error(&descriptor.version));
+    let rules = &descriptor.rules;
+    if rules.is_empty() {
+        errors.push("no rule is declared, so no event would ever come".into());
+    }
+    if rules.len() > RULES_MAX {
+        errors.push(format!(
+            "{} rules are declared; at most {RULES_MAX} are allowed",
+            rules.len()
+        ));
+        return errors;
+    }
+    let mut taken = HashSet::new();
+    for rule in rules {
+        let takes = shown_schema(&rule.takes);
+        if !taken.insert(&rule.takes) {
+            errors.push(format!("two rules take {takes}"));
+            continue;
+        }
+        if rule.gives.len() > GIVES_MAX {
+            errors.push(format!(
+                "the rule that takes {takes} gives {} schemas; at most {GIVES_MAX} are allowed",
+                rule.gives.len()
+            ));
+            continue;
+        }
+        let mut given = HashSet::new();
+        for schema in std::iter::once(&rule.takes).chain(&rule.gives) {
+            errors.extend(schema_error(schema).map(|error| format!("the rule that takes {takes}: {error}")));
+        }
+        for schema in &rule.gives {
+            if !given.insert(schema) {
+                errors.push(format!(
+                    "the rule that takes {takes} names {} twice among what it gives",
+                    shown_schema(schema)
+                ));
+            }
+        }
+    }
+    errors
+}
+
+fn shown_schema(schema: &EventSchema) -> String {
+    format!("{} {}", shown(&schema.event_type), schema.schema_version)
+}
+
+fn schema_error(schema: &EventSchema) -> Option<String> {
+    let name = &schema.event_type;
+    if name.is_empty() {
+        Some("an event type is empty".into())
+    } else if name.len() > EVENT_TYPE_BYTES_MAX || name.contains('\0') {
+        Some(format!(
+            "event type '{}' has more than {EVENT_TYPE_BYTES_MAX} bytes or a U+0000",
+            shown(name)
+        ))
+    } else if schema.schema_version == 0 {
+        Some(format!(
+            "'{}' has schema version 0 (they count from 1)",
+            shown(name)
+        ))
+    } else {
+        None
+    }
 }
 
 fn check_table(table: &TableSchema, errors: &mut Vec<String>) {

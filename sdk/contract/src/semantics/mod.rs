@@ -16,7 +16,7 @@ use add::add;
 pub use cells::{conform_cells, merge_cells, names_all_required};
 pub use check::{
     COLUMNS_MAX, INDEX_COLUMNS_MAX, INDEXES_MAX, KEY_COLUMNS_MAX, NAME_BYTES_MAX, TABLES_MAX, check,
-    column_name_error, plugin_name_error, table_name_error,
+    check_upcaster, column_name_error, plugin_name_error, table_name_error,
 };
 pub use ordered::{ordered_index, ordered_key};
 

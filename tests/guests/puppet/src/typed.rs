@@ -48,6 +48,10 @@ impl Guest for Puppet {
             "panic" => panic!("version {} cannot project", script::get("version")),
             "spin" => misbehave::spin(),
             "fail" => return Err(failure(None, "version says no")),
+            "record" => {
+                events.iter().for_each(record);
+                return Ok(());
+            }
             _ => {}
         }
         events
@@ -164,6 +168,22 @@ fn row(event: &Event) -> Vec<Value> {
         row.push(Value::Text(script::get("version")));
     }
     row
+}
+
+/// A row for each event that came, in the order of the log: position and part, then what it was. The event's id is the
+/// stamp, and its metadata the extra column.
+fn record(event: &Event) {
+    let mut row = row(event);
+    row[0] = Value::Text(format!("{:09}.{:03}", event.position, event.part));
+    row[1] = Value::Text(format!(
+        "{} {} {} {}",
+        event.stream_id, event.event_type, event.schema_version, event.data
+    ));
+    row[4] = Value::Text(event.id.clone());
+    if let Some(extra) = row.get_mut(6) {
+        *extra = Value::Text(event.metadata.clone());
+    }
+    tables::put(0, &row);
 }
 
 fn set(column: u32, value: Value) -> Cell {
