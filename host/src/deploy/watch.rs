@@ -6,12 +6,15 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use notify::Watcher;
 
 /// How long a file must be unchanged. Higher would deploy later; lower would look at more half-written files.
 const SETTLE: Duration = Duration::from_millis(120);
+/// A file that is met at the start, and was last changed longer ago than this, needs no watching. Clocks of file servers
+/// may differ by a little; where they differ by more, a half-written file is refused, and taken when it is whole.
+const SETTLED_BEFORE_START: Duration = Duration::from_secs(2);
 
 /// What a file looked like: enough to see that it changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +22,18 @@ pub(crate) struct Fingerprint {
     bytes: u64,
     modified: (i64, i64),
     inode: u64,
+}
+
+impl Fingerprint {
+    fn is_older_than(&self, age: Duration) -> bool {
+        let (seconds, nanos) = self.modified;
+        let (Ok(seconds), Ok(nanos)) = (u64::try_from(seconds), u32::try_from(nanos)) else {
+            return false;
+        };
+        let modified = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
+        // A time in the future is no age.
+        modified.elapsed().is_ok_and(|elapsed| elapsed > age)
+    }
 }
 
 /// One look at the folder.
@@ -30,10 +45,24 @@ pub(crate) struct Look {
     pub(crate) settling: Vec<String>,
 }
 
+/// What a file was when it was seen last, and since when it has been so.
+struct Seen {
+    fingerprint: Fingerprint,
+    /// None: since before the host started.
+    since: Option<Instant>,
+}
+
+impl Seen {
+    fn is_settled(&self, now: Instant) -> bool {
+        self.since.is_none_or(|since| now.duration_since(since) >= SETTLE)
+    }
+}
+
 /// The folder and what was seen of it.
 pub(crate) struct Folder {
     path: PathBuf,
-    seen: BTreeMap<String, (Fingerprint, Instant)>,
+    /// None before the first look.
+    seen: Option<BTreeMap<String, Seen>>,
     watcher: Option<notify::RecommendedWatcher>,
     wake: Box<dyn Fn() + Send + Sync>,
 }
@@ -43,7 +72,7 @@ impl Folder {
     pub(crate) fn new(path: &Path, wake: impl Fn() + Send + Sync + Clone + 'static) -> Self {
         let mut folder = Self {
             path: path.to_owned(),
-            seen: BTreeMap::new(),
+            seen: None,
             watcher: None,
             wake: Box::new(wake.clone()),
         };
@@ -102,22 +131,31 @@ impl Folder {
             }
         }
         let now = Instant::now();
-        self.seen.retain(|name, _| found.contains_key(name));
         let mut look = Look {
             settled: BTreeMap::new(),
             settling: Vec::new(),
         };
+        let before = self.seen.take();
+        let mut seen = BTreeMap::new();
         for (name, fingerprint) in found {
-            let seen = self.seen.entry(name.clone()).or_insert((fingerprint, now));
-            if seen.0 != fingerprint {
-                *seen = (fingerprint, now);
-            }
-            if now.duration_since(seen.1) >= SETTLE {
-                look.settled.insert(name, fingerprint);
+            let same = before
+                .as_ref()
+                .and_then(|before| before.get(&name))
+                .filter(|file| file.fingerprint == fingerprint);
+            let since = match same {
+                Some(file) => file.since,
+                None if before.is_none() && fingerprint.is_older_than(SETTLED_BEFORE_START) => None,
+                None => Some(now),
+            };
+            let file = Seen { fingerprint, since };
+            if file.is_settled(now) {
+                look.settled.insert(name.clone(), fingerprint);
             } else {
-                look.settling.push(name);
+                look.settling.push(name.clone());
             }
+            seen.insert(name, file);
         }
+        self.seen = Some(seen);
         if !look.settling.is_empty() {
             (self.wake)();
         }
@@ -148,6 +186,25 @@ mod tests {
         std::thread::sleep(SETTLE);
         let look = folder.look().unwrap();
         assert_eq!(look.settled.keys().collect::<Vec<_>>(), ["a.wasm"]);
+    }
+
+    #[test]
+    fn an_old_file_needs_no_watching_at_the_start_and_does_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let write_old = |name: &str| {
+            let file = std::fs::File::create(dir.path().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - 2 * SETTLED_BEFORE_START)
+                .unwrap();
+        };
+        write_old("old.wasm");
+        std::fs::write(dir.path().join("new.wasm"), b"half").unwrap();
+        let mut folder = Folder::new(dir.path(), || {});
+        let look = folder.look().unwrap();
+        assert_eq!(look.settled.keys().collect::<Vec<_>>(), ["old.wasm"]);
+        assert_eq!(look.settling, ["new.wasm"]);
+        // A tool may give a file an old time before it is whole.
+        write_old("late.wasm");
+        assert!(folder.look().unwrap().settling.contains(&"late.wasm".to_owned()));
     }
 
     #[test]
