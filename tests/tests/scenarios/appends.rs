@@ -74,7 +74,7 @@ fn sixteen_clients_append_gapless_and_a_poller_sees_every_event_once(database: D
     let conflicts = *conflicts.lock().unwrap();
     assert!(conflicts > 0, "the clients never met on the contended stream");
     println!(
-        "{CLIENTS} clients appended {} events on {}; {conflicts} conflicts",
+        "FIGURES: {CLIENTS} clients appended {} events on {}; {conflicts} conflicts",
         wanted.len(),
         project.database().kind()
     );

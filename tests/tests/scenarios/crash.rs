@@ -100,7 +100,10 @@ fn killed_at_any_moment_the_host_loses_nothing_and_applies_nothing_twice(databas
     }
     let host = project.serve();
     host.wait_level("order-summary");
-    println!("{kills} kills on {}: {fell:?}", project.database().kind());
+    println!(
+        "FIGURES: {kills} kills on {}: {fell:?}",
+        project.database().kind()
+    );
     log_check::assert_whole(&project, EVENTS);
     pieces
         .truth
@@ -248,6 +251,7 @@ fn immediate_stops_of_postgres_lose_nothing_and_the_host_goes_on_by_itself() {
         .truth
         .version_1()
         .assert_equals(&project.tables(false), "after the stops");
+    println!("FIGURES: {stops} immediate stops of PostgreSQL, nothing lost");
     host.stop();
 }
 
@@ -326,7 +330,7 @@ fn power_losses_take_nothing_that_was_acknowledged() {
         .assert_equals(&project.tables(false), "after the power losses");
     host.stop();
     println!(
-        "{cuts} power losses, {poorer} files poorer, {} acknowledged appends there",
+        "FIGURES: {cuts} power losses on SQLite, {poorer} files poorer, {} acknowledged appends there",
         acknowledged.len()
     );
 }

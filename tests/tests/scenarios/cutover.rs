@@ -97,7 +97,10 @@ fn readers_see_one_whole_generation_through_every_switch_forth_and_back(database
         assert_eq!(readers.wrong(), Vec::<String>::new());
     }
     let rounds = readers.finish();
-    println!("{switches} switches under 7 readers, {rounds} rounds of reads, none wrong");
+    println!(
+        "FIGURES: {switches} switches on {} under 7 readers, {rounds} rounds of reads, none wrong",
+        project.database().kind()
+    );
     host.stop();
 }
 

@@ -1,6 +1,7 @@
 //! Counts what test binaries print: passed, failed, skipped, and why skipped.
 //!
-//! A test that cannot run prints a line that begins with `SKIPPED`; it counts as skipped, not as passed.
+//! A test that cannot run prints a line that begins with `SKIPPED`; it counts as skipped, not as passed. A line that
+//! begins with `FIGURES` says what a test did how often, and is repeated at the end.
 
 use std::collections::BTreeSet;
 
@@ -11,6 +12,7 @@ pub(crate) struct Outcome {
     failed: u64,
     ignored: u64,
     skipped: BTreeSet<String>,
+    figures: Vec<String>,
     notes: Vec<String>,
     /// A run that failed without a failed test: it did not compile, or a test binary died.
     broken: bool,
@@ -72,6 +74,11 @@ impl Outcome {
                 .insert(format!("{} {}: {line}", self.binary, self.test));
             return Some(line);
         }
+        if let Some(figures) = line.strip_prefix("FIGURES: ")
+            && self.section == Section::Successes
+        {
+            self.figures.push(figures.to_owned());
+        }
         let quiet = line.is_empty() || self.section == Section::Successes;
         (!quiet).then_some(line)
     }
@@ -97,6 +104,9 @@ impl Outcome {
             .map(|entry| entry.split(": ").next().unwrap_or(entry))
             .collect();
         println!();
+        for figures in &self.figures {
+            println!("{figures}");
+        }
         for entry in &self.skipped {
             println!(
                 "skipped: {}",
@@ -113,10 +123,13 @@ impl Outcome {
         }
         let skipped = tests.len() as u64;
         let failed = self.failed + u64::from(self.broken);
+        let measurements = match self.ignored {
+            0 => String::new(),
+            ignored => format!("; {ignored} measurements are run by hand"),
+        };
         println!(
-            "{} passed, {failed} failed, {} skipped",
+            "{} passed, {failed} failed, {skipped} skipped{measurements}",
             self.passed.saturating_sub(skipped),
-            skipped + self.ignored
         );
     }
 }
@@ -135,6 +148,7 @@ successes:
 ---- one stdout ----
 SKIPPED (no LAMPHOUSE_TEST_POSTGRES): one
 noise
+FIGURES: 8 kills
 
 successes:
     one
@@ -157,6 +171,7 @@ test result: FAILED. 2 passed; 1 failed; 4 ignored; 0 measured; 0 filtered out; 
         outcome.end_of_run(false);
         assert_eq!((outcome.passed, outcome.failed, outcome.ignored), (2, 1, 4));
         assert_eq!(outcome.skipped.len(), 1);
+        assert_eq!(outcome.figures, ["8 kills"]);
         assert!(!outcome.good() && !outcome.broken);
         assert!(shown.contains(&"boom") && !shown.contains(&"noise"));
         assert!(shown.iter().any(|line| line.starts_with("SKIPPED")));
