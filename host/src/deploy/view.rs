@@ -28,7 +28,8 @@ pub(crate) struct View {
     address: Option<String>,
     problems: Vec<String>,
     files: Vec<FileStatus>,
-    wanted_upcasters: Vec<UpcasterRef>,
+    /// None until the folder has been judged, and where it is not looked at.
+    wanted_upcasters: Option<Vec<UpcasterRef>>,
     projections: Vec<ProjectionView>,
 }
 
@@ -60,7 +61,7 @@ impl View {
             address: conductor.address.clone(),
             problems: conductor.problems.values().cloned().collect(),
             files: conductor.file_status.clone(),
-            wanted_upcasters: conductor.wanted_upcasters.clone().unwrap_or_default(),
+            wanted_upcasters: conductor.wanted_upcasters.clone(),
             projections: conductor.projections.values().map(ProjectionView::of).collect(),
         }
     }
@@ -151,7 +152,7 @@ impl View {
     /// Those that are wanted, and those that some generation still runs with.
     fn upcasters(&self) -> Vec<UpcasterStatus> {
         let mut all: BTreeMap<UpcasterRef, BTreeSet<String>> = BTreeMap::new();
-        for wanted in &self.wanted_upcasters {
+        for wanted in self.wanted_upcasters.iter().flatten() {
             all.entry(wanted.clone()).or_default();
         }
         for projection in &self.projections {
@@ -168,7 +169,10 @@ impl View {
         }
         all.into_iter()
             .map(|(upcaster, projections)| UpcasterStatus {
-                deployed: self.wanted_upcasters.contains(&upcaster),
+                deployed: self
+                    .wanted_upcasters
+                    .as_ref()
+                    .is_none_or(|wanted| wanted.contains(&upcaster)),
                 name: upcaster.name.to_string(),
                 version: upcaster.version,
                 digest: upcaster.digest.to_string(),
