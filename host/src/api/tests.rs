@@ -43,6 +43,7 @@ impl Operator for Recorder {
                     message: "it is done".to_owned(),
                     done: true,
                     generation: Some(3),
+                    letters: None,
                 })
             }
             "busy" => Err(OperateError::Refused("it is busy".to_owned())),

@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use super::output::Output;
 use super::session::Session;
 use super::{
-    append, catch_up, events, export, import, init, operate, plugin_check, projection_show, query, serve,
-    status, stream,
+    append, catch_up, dead_letters, events, explain, export, import, init, operate, plugin_check,
+    projection_show, query, rehearse, serve, status, stream,
 };
 use crate::telemetry::{self, LogFormat};
 
@@ -73,6 +73,9 @@ enum Command {
     Resume(operate::Resume),
     Cutover(operate::Cutover),
     Rollback(operate::Rollback),
+    DeadLetters(dead_letters::DeadLetters),
+    Explain(explain::Explain),
+    Rehearse(rehearse::Rehearse),
     Query(query::Query),
     Plugin(PluginArgs),
 }
@@ -142,6 +145,9 @@ impl Cli {
             Command::Resume(resume) => resume.run(&session, out),
             Command::Cutover(cutover) => cutover.run(&session, out),
             Command::Rollback(rollback) => rollback.run(&session, out),
+            Command::DeadLetters(letters) => letters.run(&session, out),
+            Command::Explain(explain) => explain.run(&session, out),
+            Command::Rehearse(rehearse) => rehearse.run(&session, out),
             Command::Query(query) => query.run(&session, out),
         }
     }

@@ -57,8 +57,12 @@ impl CatchUp {
                 ));
             };
             let at = units::count(live.checkpoint);
+            let lacks = match &projection.incomplete {
+                Some(lacks) => format!(", but incomplete: {}", plain(lacks)),
+                None => String::new(),
+            };
             out.line(format!(
-                "{name} {} is level at position {at}",
+                "{name} {} is level at position {at}{lacks}",
                 plain(&live.version)
             ))
         })

@@ -10,7 +10,9 @@
 mod append;
 mod args;
 mod catch_up;
+mod dead_letters;
 mod events;
+mod explain;
 mod export;
 mod import;
 mod init;
@@ -21,6 +23,7 @@ mod plugin_check;
 mod progress;
 mod projection_show;
 mod query;
+mod rehearse;
 mod serve;
 mod session;
 mod status;

@@ -234,6 +234,9 @@ fn look(status: &HostStatus, name: &str, verb: &Verb, generation: Option<i64>) -
         Verb::Resume if !projection.healthy => return Look::Failed(projection.message.clone()),
         Verb::Resume if projection.paused.is_none() => return Look::Done(format!("{name} goes on")),
         Verb::Resume => return going("starting".to_owned()),
+        Verb::RetryDeadLetters { .. } | Verb::DiscardDeadLetters { .. } => {
+            return Look::Done(projection.message.clone());
+        }
         Verb::Rebuild | Verb::Cutover { .. } | Verb::Rollback { .. } => {}
     }
     let mut generations = projection.live.iter().chain(&projection.others);

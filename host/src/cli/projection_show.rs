@@ -202,6 +202,21 @@ fn one_generation(generation: &GenerationStatus, style: Style) -> Vec<String> {
         format!("  row cache   {cache}"),
         format!("  digest      {}", plain(&generation.digest)),
     ];
+    if generation.parked_events > 0 {
+        lines.push(style.bad(&format!(
+            "  incomplete  {} of {} {} parked",
+            units::counted(generation.parked_events, "event", "events"),
+            units::counted(generation.parked_streams, "stream", "streams"),
+            if generation.parked_events == 1 {
+                "is"
+            } else {
+                "are"
+            }
+        )));
+    }
+    if generation.reordered {
+        lines.push(style.busy("  reordered   dead letters were replayed after later events"));
+    }
     let upcasters: Vec<String> = generation
         .upcasters
         .iter()

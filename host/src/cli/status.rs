@@ -266,8 +266,20 @@ fn remarks(projection: &ProjectionStatus, style: Style) -> Vec<String> {
     if let Some(held) = &projection.held {
         remarks.push(style.busy(&format!("{name} is {}", plain(held))));
     }
+    if let Some(lacks) = &projection.incomplete {
+        remarks.push(style.bad(&format!(
+            "{name} is incomplete: {}; 'lamphouse dead-letters list {name}' says why",
+            plain(lacks)
+        )));
+    }
+    if projection.reordered {
+        remarks.push(style.busy(&format!(
+            "{name} is reordered: dead letters were replayed after later events; 'lamphouse rebuild {name}' brings it in \
+             order"
+        )));
+    }
     let is_news = !projection.healthy || !["live", "paused"].contains(&projection.state.as_str());
-    if is_news && !projection.message.is_empty() {
+    if is_news && !projection.message.is_empty() && !projection.message.starts_with("incomplete:") {
         let text = format!("{name}: {}", plain_lines(&projection.message));
         remarks.push(if projection.healthy {
             style.busy(&text)
@@ -304,6 +316,9 @@ pub(super) mod tests {
             activity: "following".to_owned(),
             cache_is_whole: false,
             cache_bytes: 0,
+            parked_events: 0,
+            parked_streams: 0,
+            reordered: false,
             tables: vec!["orders".to_owned()],
             fault: None,
             log: Vec::new(),
@@ -323,6 +338,8 @@ pub(super) mod tests {
             paused: None,
             held: None,
             refused: None,
+            incomplete: None,
+            reordered: false,
             live,
             others: Vec::new(),
         }

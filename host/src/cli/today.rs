@@ -13,7 +13,8 @@ use super::session::Session;
 use super::table::plain;
 use super::units;
 use crate::core::{EventId, StoredEvent};
-use crate::deploy::folder_upcasters;
+use crate::deploy::{folder_upcasters, kept_upcasters};
+use crate::tables::{GenerationRecord, TableStore};
 use crate::upcast::{Form, Upcasters};
 
 /// The upcasters of the plugin folder.
@@ -55,6 +56,15 @@ impl Today {
     /// Loads the upcasters of the plugin folder.
     pub(super) fn load(session: &Session) -> Result<Self> {
         Ok(Self(folder_upcasters(&session.config)?))
+    }
+
+    /// Loads the upcasters that a generation was built with, as they are kept with the tables.
+    pub(super) fn of_generation(
+        session: &Session,
+        store: &dyn TableStore,
+        generation: &GenerationRecord,
+    ) -> Result<Self> {
+        Ok(Self(kept_upcasters(&session.config, store, generation)?))
     }
 
     /// What one event becomes, step by step.

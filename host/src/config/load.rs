@@ -7,7 +7,7 @@ use toml_edit::Document;
 
 use super::section::{Findings, Section};
 use super::{Config, ConfigErrors, CutoverMode, DatabaseUrl, FILE, Mistake, ProjectionConfig, schema};
-use crate::core::limits::{AppendLimits, PipelineLimits, PluginLimits};
+use crate::core::limits::{AppendLimits, FaultPolicy, PipelineLimits, PluginLimits};
 
 impl Config {
     /// Reads `lamphouse.toml` of the project folder, and the environment variables that stand over it.
@@ -107,6 +107,7 @@ impl Default for ProjectionConfig {
             cutover: CutoverMode::Auto,
             keep_generations: 1,
             follow_retired: false,
+            faults: FaultPolicy::default(),
         }
     }
 }
@@ -136,6 +137,7 @@ fn overrides(config: &mut Config, findings: &Findings<'_>, env: impl Fn(&str) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::limits::OnFault;
 
     fn parse(text: &str) -> Result<Config, ConfigErrors> {
         Config::parse(Path::new("/project"), text, |_| None)
@@ -175,7 +177,9 @@ mod tests {
             time_ms_max = 250
             [projection]
             keep_generations = 2
+            on_fault = "dead-letter"
             [projections.order-summary]
+            parked_events_max = 7
             cutover = "manual"
             follow_retired = true
             "#,
@@ -204,6 +208,11 @@ mod tests {
             cutover: CutoverMode::Manual,
             keep_generations: 2,
             follow_retired: true,
+            faults: FaultPolicy {
+                on_fault: OnFault::DeadLetter,
+                parked_events_max: 7,
+                ..FaultPolicy::default()
+            },
         };
         assert_eq!(config.projection("order-summary"), &orders);
         assert_eq!(config.projection("another").cutover, CutoverMode::Auto);
@@ -228,13 +237,14 @@ reason_chars_min = 600
 [projection]
 cutover = "maybe"
 follow_retired = 1
+on_fault = "skip"
 [projections.Orders]
 keep_generations = -1
 [projections]
 daily = 3
 "#
         ), @r#"
-        /project/lamphouse.toml has 13 mistakes:
+        /project/lamphouse.toml has 14 mistakes:
           line 2: [log] url must begin with 'sqlite:' or 'postgres://'
           line 4: [host] listen '0.0.0.0:80' is reachable from other machines; only loopback is served for now: use 127.0.0.1:PORT or [::1]:PORT
           line 5: [host] has no key 'prot'; there are: listen, data
@@ -245,9 +255,10 @@ daily = 3
           line 13: [append] reason_chars_min is above reason_chars_max: no reason could be given
           line 15: [projection] cutover must be "auto" or "manual"
           line 16: [projection] follow_retired must be true or false, not a number
-          line 17: [projections.Orders] plugin name 'Orders' must be lower-case ASCII: a letter first, then letters, digits, '_' and '-'
-          line 18: [projections.Orders] keep_generations must be from 0 to 20
-          line 20: 'projections.daily' must be a table: write [projections.daily] and its keys below
+          line 17: [projection] on_fault must be "pause" or "dead-letter"
+          line 18: [projections.Orders] plugin name 'Orders' must be lower-case ASCII: a letter first, then letters, digits, '_' and '-'
+          line 19: [projections.Orders] keep_generations must be from 0 to 20
+          line 21: 'projections.daily' must be a table: write [projections.daily] and its keys below
         "#);
     }
 

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::core::limits::{AppendLimits, PipelineLimits, PluginLimits};
+use crate::core::limits::{AppendLimits, FaultPolicy, PipelineLimits, PluginLimits};
 
 pub use mistakes::{ConfigErrors, Mistake};
 pub use url::DatabaseUrl;
@@ -69,6 +69,8 @@ pub struct ProjectionConfig {
     pub keep_generations: u64,
     /// Keep the retired generation level with the head all the time, so that a rollback is instant.
     pub follow_retired: bool,
+    /// `on_fault = "pause" | "dead-letter"`, and how much may be parked.
+    pub faults: FaultPolicy,
 }
 
 /// Who decides on a cutover.

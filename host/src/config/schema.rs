@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::core::PluginName;
-use crate::core::limits::{AppendLimits, PipelineLimits, PluginLimits};
+use crate::core::limits::{AppendLimits, OnFault, PipelineLimits, PluginLimits};
 
 use super::section::Section;
 use super::{Config, CutoverMode, DatabaseUrl, ProjectionConfig};
@@ -144,6 +144,18 @@ fn projection(section: &Section<'_>, settings: &mut ProjectionConfig) {
     });
     section.number("keep_generations", 0..=20, &mut settings.keep_generations);
     section.boolean("follow_retired", &mut settings.follow_retired);
+    let faults = &mut settings.faults;
+    section.text("on_fault", &mut faults.on_fault, |text| match text {
+        "pause" => Ok(OnFault::Pause),
+        "dead-letter" => Ok(OnFault::DeadLetter),
+        _ => Err("must be \"pause\" or \"dead-letter\"".to_owned()),
+    });
+    section.number(
+        "parked_streams_max",
+        1..=1_000_000,
+        &mut faults.parked_streams_max,
+    );
+    section.number("parked_events_max", 1..=10_000_000, &mut faults.parked_events_max);
     let keeps_one = !settings.follow_retired || settings.keep_generations > 0;
     section.rule(
         keeps_one,

@@ -31,6 +31,14 @@ data = ".lamphouse"
 # keep_generations = 1
 # Keep the retired generation level all the time, so that a rollback is instant.
 # follow_retired = false
+# An event that the plugin cannot take: "pause" stops before it; "dead-letter" parks it and every later event of its
+# stream, and goes on with the other streams (see `lamphouse dead-letters --help`). A call that outruns its time always
+# pauses.
+# on_fault = "pause"
+# Streams and events of one generation that may be parked before it pauses. Raise them where much may be wrong at once;
+# lower them to hear of a broken plugin sooner.
+# parked_streams_max = 1_000
+# parked_events_max = 100_000
 
 # The same keys for one projection:
 # [projections.order-summary]
@@ -127,7 +135,7 @@ mod tests {
             let line = line.trim_start_matches("# ");
             line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
         });
-        // 5 places, 3 of [projection] and 1 in its example, 10, 8, 7 and 2 limits.
-        assert_eq!(keys.count(), 5 + 3 + 1 + 10 + 8 + 7 + 2);
+        // 5 places, 6 of [projection] and 1 in its example, 10, 8, 7 and 2 limits.
+        assert_eq!(keys.count(), 5 + 6 + 1 + 10 + 8 + 7 + 2);
     }
 }

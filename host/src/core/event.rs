@@ -139,6 +139,32 @@ impl EventBatch {
         after.or_else(|| (range.start + 1..middle).rev().find(is_cut))
     }
 
+    /// The place of the first event at or after a position.
+    pub fn place_of(&self, position: Position) -> usize {
+        self.events.partition_point(|(before, _, _)| *before < position)
+    }
+
+    /// Behind the event at this place and its siblings.
+    pub fn next_stored(&self, index: usize) -> usize {
+        let position = self.position(index);
+        self.events.partition_point(|(other, _, _)| *other <= position)
+    }
+
+    /// Some of them, by their places in ascending order, in a batch that reaches as far.
+    pub fn pick(&self, places: impl Iterator<Item = usize>) -> Self {
+        let mut picked = Self {
+            through: self.through,
+            through_id: self.through_id,
+            ..Self::default()
+        };
+        for place in places {
+            picked.push(self.position(place), self.id(place), |bytes| {
+                bytes.extend_from_slice(self.packed(place..place + 1));
+            });
+        }
+        picked
+    }
+
     /// Position of one of them.
     pub fn position(&self, index: usize) -> Position {
         self.events[index].0
@@ -161,6 +187,23 @@ impl EventBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_are_found_by_position_and_picked() {
+        let mut batch = EventBatch::default();
+        for (position, byte) in [(2, b'a'), (5, b'b'), (5, b'c'), (9, b'd')] {
+            batch.push(Position(position), EventId(uuid::Uuid::nil()), |bytes| {
+                bytes.push(byte);
+            });
+        }
+        batch.through = Position(12);
+        let places = [1, 2, 3, 5, 9, 10].map(|position| batch.place_of(Position(position)));
+        assert_eq!(places, [0, 0, 1, 1, 3, 4]);
+        assert_eq!((batch.next_stored(0), batch.next_stored(1)), (1, 3));
+        let picked = batch.pick([0, 2, 3].into_iter());
+        assert_eq!(picked.packed(0..3), b"acd");
+        assert_eq!((picked.position(1), picked.through), (Position(5), Position(12)));
+    }
 
     #[test]
     fn a_range_is_cut_between_stored_events() {

@@ -74,6 +74,39 @@ impl Default for PipelineLimits {
     }
 }
 
+/// What a projection does with an event that its plugin cannot take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultPolicy {
+    /// Whether it stops there, or parks the event and the later ones of its stream and goes on.
+    pub on_fault: OnFault,
+    /// Streams of one generation that may be parked before it pauses. Raise it where streams are small and many may be
+    /// wrong; lower it to hear of a broken plugin sooner.
+    pub parked_streams_max: u64,
+    /// Events of one generation that may be parked before it pauses. Raise it where parked streams go on being written
+    /// to; lower it to hear of them sooner.
+    pub parked_events_max: u64,
+}
+
+/// What to do about a fault in plugin or event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFault {
+    /// Stop before the event; the tables stay readable.
+    Pause,
+    /// Park the event and every later one of its stream, in order; other streams go on.
+    DeadLetter,
+}
+
+impl Default for FaultPolicy {
+    fn default() -> Self {
+        Self {
+            on_fault: OnFault::Pause,
+            parked_streams_max: 1_000,
+            parked_events_max: 100_000,
+        }
+    }
+}
+
 /// What an append may be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppendLimits {

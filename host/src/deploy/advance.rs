@@ -115,6 +115,7 @@ impl Conductor {
     pub(super) fn advance(&mut self, name: &str) {
         let settings = self.config.projection(name).clone();
         self.run_what_should_run(name, settings.follow_retired);
+        self.start_retry(name);
         let Some(projection) = self.projections.get(name) else {
             return;
         };
@@ -156,15 +157,9 @@ impl Conductor {
             return;
         };
         let (digest, set) = (generation.record.digest, generation.record.upcasters.clone());
-        let plugin = match (&generation.plugin, self.plugins.get(&digest)) {
-            (Some(plugin), _) | (None, Some(plugin)) => plugin.clone(),
-            (None, None) => match load_kept(&self.surroundings, &self.sandbox, &digest) {
-                Ok(plugin) => {
-                    self.plugins.insert(digest, plugin.clone());
-                    plugin
-                }
-                Err(why) => return self.cannot_start(name, id, why),
-            },
+        let plugin = match self.code(name, id, &digest) {
+            Ok(plugin) => plugin,
+            Err(why) => return self.cannot_start(name, id, why),
         };
         let upcasters = match self.upcaster_set(&set) {
             Ok(upcasters) => upcasters,
@@ -179,13 +174,35 @@ impl Conductor {
         };
         generation.plugin = Some(plugin.clone());
         let live = generation.record.state == GenerationState::Live;
+        let faults = self.config.projection(name).faults.clone();
         let spec = RunnerSpec {
             generation: generation.record.clone(),
             plugin,
             upcasters,
+            faults,
             live,
         };
         generation.started(Runner::start(&self.surroundings, spec));
+    }
+
+    /// The projector of a generation: as it runs, as it is staged, or from its kept bytes.
+    pub(super) fn code(
+        &mut self,
+        name: &str,
+        id: GenerationId,
+        digest: &PluginDigest,
+    ) -> Result<Arc<Plugin>, Kept> {
+        let generation = self
+            .projections
+            .get(name)
+            .and_then(|found| found.generations.get(&id));
+        let running = generation.and_then(|generation| generation.plugin.as_ref());
+        if let Some(plugin) = running.or_else(|| self.plugins.get(digest)) {
+            return Ok(plugin.clone());
+        }
+        let plugin = load_kept(&self.surroundings, &self.sandbox, digest)?;
+        self.plugins.insert(*digest, plugin.clone());
+        Ok(plugin)
     }
 
     /// The code of a generation could not be had.
@@ -272,10 +289,27 @@ impl Conductor {
             }
             _ => Vec::new(),
         };
+        let is_due = projection.switch_at.is_none_or(|at| Instant::now() >= at);
+        let is_decided = projection
+            .approval
+            .as_ref()
+            .is_some_and(|approval| approval.parks_more);
+        let parks_more = match is_due && !is_decided {
+            true => self.parks_more(name, target),
+            false => None,
+        };
         // Until the folder has been judged, what was being built may be what nobody wants any more.
         let is_unjudged = self.folder.is_some() && self.wanted_upcasters.is_none();
         let projection = self.projections.get_mut(name)?;
         if projection.switch_at.is_some_and(|at| Instant::now() < at) {
+            return None;
+        }
+        if let Some(note) = parks_more {
+            projection.note = note;
+            // Who asked for it did not know of this.
+            projection.approval = None;
+            // The public one may come to park it too, or somebody may decide on the events.
+            projection.switch_at = Some(Instant::now() + SWITCH_EVERY);
             return None;
         }
         let candidate = projection.generations.get(&target)?;
@@ -319,6 +353,7 @@ impl Conductor {
             from: live.map(|live| live.record.id),
             to: target,
             breaking: approval.as_ref().is_some_and(|approval| approval.breaking),
+            parks_no_more: !is_decided,
             from_diverged: live.is_some_and(|live| live.diverged),
             hold: approval.and_then(|approval| approval.hold),
             now: self.clock.now_micros(),
@@ -384,6 +419,7 @@ impl Conductor {
                 }
                 Err(error) => projection.note = format!("the indexes of {id} cannot be made: {error}"),
             },
+            Done::Replayed(id, result) => self.replayed(name, id, result),
             Done::Switched(id, result) => self.switched(name, id, result),
             Done::Finished(result, took) => {
                 let waits = match result {

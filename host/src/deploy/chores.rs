@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::bounded;
 
 use crate::core::{Class, GenerationId, PluginName, Position};
-use crate::projection::{Runner, SwitchRequest};
+use crate::projection::{Replayed, Runner, SwitchRequest};
 use crate::tables::{Finish, GenerationRecord, StoreError, Switch, TableStore};
 
 /// How long one cutover is tried before it is put off.
@@ -42,6 +42,7 @@ pub(crate) enum Done {
     /// With the time that it took.
     Finished(Result<Finish, StoreError>, Duration),
     Dropped(GenerationId, Result<(), StoreError>),
+    Replayed(GenerationId, Result<Replayed, StoreError>),
 }
 
 /// Does a chore; blocks.

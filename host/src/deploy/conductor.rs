@@ -128,6 +128,13 @@ impl Conductor {
                 verb,
                 reply,
             } => {
+                let verb = match verb {
+                    Verb::RetryDeadLetters {
+                        stream_id,
+                        accept_reorder,
+                    } => return self.retry(&projection, stream_id, accept_reorder, reply),
+                    verb => verb,
+                };
                 let answer = self.operate(&projection, verb);
                 self.answers.push((reply, answer));
             }
@@ -236,6 +243,7 @@ impl Conductor {
         let active = self.mode != Mode::Command;
         let records = store.projections()?;
         let generations = store.generations()?;
+        let letters = store.letter_counts()?;
         self.projections = records
             .into_iter()
             .map(|record| (record.name.to_string(), Projection::new(record, active)))
@@ -250,6 +258,9 @@ impl Conductor {
             if let Some(projection) = self.projections.get_mut(record.projection.as_str()) {
                 projection.generations.insert(record.id, Generation::new(record));
             }
+        }
+        for projection in self.projections.values_mut() {
+            projection.set_letters(&letters);
         }
         Ok(())
     }

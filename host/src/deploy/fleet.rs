@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::letters::RetryJob;
 use super::operator::FaultReport;
 use crate::core::clock::Clock;
 use crate::core::{Class, GenerationId};
 use crate::plugin::Plugin;
 use crate::projection::{Runner, RunnerStatus, Stop};
-use crate::tables::{GenerationRecord, GenerationState, Hold, ProjectionRecord};
+use crate::tables::{GenerationRecord, GenerationState, Hold, LetterCounts, ProjectionRecord};
 
 /// First wait before a runner that ended for a passing reason is started again; doubles up to [`RESTART_LONGEST`].
 const RESTART_FIRST: Duration = Duration::from_millis(100);
@@ -32,6 +33,8 @@ pub(crate) struct Generation {
     pub(crate) indexed: bool,
     /// What it is built for is no longer wanted; it is dropped.
     pub(crate) given_up: bool,
+    /// What is parked as it was last counted in the database.
+    pub(crate) letters: LetterCounts,
     told_to_stop: bool,
     restart_at: Option<Instant>,
     restarts: u32,
@@ -52,6 +55,7 @@ impl Generation {
             caught_up: false,
             indexed,
             given_up: false,
+            letters: LetterCounts::default(),
             told_to_stop: false,
             restart_at: None,
             restarts: 0,
@@ -77,9 +81,25 @@ impl Generation {
     }
 
     pub(crate) fn ended(&mut self) {
+        self.letters = self.parked();
         self.runner = None;
         self.told_to_stop = false;
         self.caught_up = false;
+    }
+
+    /// How much is parked now.
+    pub(crate) fn parked(&self) -> LetterCounts {
+        match &self.status {
+            Some(status) if self.runner.is_some() => {
+                let (events, streams) = status.parked();
+                LetterCounts {
+                    events,
+                    streams,
+                    ..self.letters
+                }
+            }
+            _ => self.letters,
+        }
     }
 
     /// Plans a new start for a passing reason.
@@ -113,6 +133,8 @@ impl Generation {
 pub(crate) struct Approval {
     pub(crate) target: GenerationId,
     pub(crate) breaking: bool,
+    /// Whether it stands although the target has parked what the public one has not.
+    pub(crate) parks_more: bool,
     pub(crate) hold: Option<Hold>,
 }
 
@@ -121,6 +143,8 @@ pub(crate) struct Projection {
     pub(crate) record: ProjectionRecord,
     pub(crate) generations: BTreeMap<GenerationId, Generation>,
     pub(crate) approval: Option<Approval>,
+    /// A retry of dead letters that was asked for; its generation's runner rests meanwhile.
+    pub(crate) retry: Option<RetryJob>,
     /// Long work under way on another thread.
     pub(crate) chore: Option<&'static str>,
     /// A switch whose last step (direct views) is still to be done.
@@ -143,6 +167,7 @@ impl Projection {
             record,
             generations: BTreeMap::new(),
             approval: None,
+            retry: None,
             chore: None,
             finishing: true,
             finish_at: None,
@@ -189,6 +214,14 @@ impl Projection {
         retired
     }
 
+    /// Takes in how much is parked, as the database says.
+    pub(crate) fn set_letters(&mut self, counts: &[(GenerationId, LetterCounts)]) {
+        for (id, generation) in &mut self.generations {
+            let found = counts.iter().find(|(counted, _)| counted == id);
+            generation.letters = found.map_or(LetterCounts::default(), |(_, counts)| *counts);
+        }
+    }
+
     /// Whether a generation's runner should run now.
     pub(crate) fn wants(&self, generation: &Generation, follow_retired: bool) -> bool {
         let runs = match generation.record.state {
@@ -207,6 +240,10 @@ impl Projection {
             && self.record.paused.is_none()
             && !self.record.removed
             && generation.fault.is_none()
+            && self
+                .retry
+                .as_ref()
+                .is_none_or(|retry| retry.generation != generation.record.id)
     }
 }
 
@@ -226,6 +263,6 @@ pub(crate) fn report(stop: Stop, clock: &Clock) -> FaultReport {
         trace: stop.trace,
         log: stop.log,
         at: clock.now_micros(),
-        attempts: stop.attempts,
+        attempts: u64::from(stop.attempts),
     }
 }

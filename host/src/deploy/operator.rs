@@ -70,6 +70,12 @@ pub struct ProjectionStatus {
     /// Why the last cutover or rollback that somebody asked for was refused; None once another is asked for.
     #[serde(default)]
     pub refused: Option<String>,
+    /// What the public tables lack: `3 events of 1 stream are parked`; None when they are complete.
+    #[serde(default)]
+    pub incomplete: Option<String>,
+    /// Whether the public tables hold replayed dead letters in another order than that of the log.
+    #[serde(default)]
+    pub reordered: bool,
     /// The public generation.
     pub live: Option<GenerationStatus>,
     /// The other generations, newest first.
@@ -109,6 +115,16 @@ pub struct GenerationStatus {
     pub cache_is_whole: bool,
     /// Bytes of the row cache.
     pub cache_bytes: u64,
+    /// Events that are parked as dead letters: the tables lack their effects.
+    #[serde(default)]
+    pub parked_events: u64,
+    /// Streams that they belong to.
+    #[serde(default)]
+    pub parked_streams: u64,
+    /// Whether dead letters were replayed after other events that came later, which this projector has not declared to
+    /// be right.
+    #[serde(default)]
+    pub reordered: bool,
     /// The public names of its tables.
     pub tables: Vec<String>,
     /// Why it stopped.
@@ -193,6 +209,28 @@ pub enum Verb {
         #[serde(default)]
         breaking: bool,
     },
+    /// Replay a projection's dead letters, each stream's in order, up to the first that still fails.
+    RetryDeadLetters {
+        /// Only this stream's.
+        #[serde(default)]
+        stream_id: Option<String>,
+        /// Allow events of different streams in another order than that of the log.
+        #[serde(default)]
+        accept_reorder: bool,
+    },
+    /// Leave events out, now and in every later generation: parked ones, or the one at which the projection has stopped.
+    DiscardDeadLetters {
+        /// This event.
+        #[serde(default)]
+        event_id: Option<String>,
+        /// All of this stream that are parked.
+        #[serde(default)]
+        stream_id: Option<String>,
+        /// Why, in 10 to 500 characters.
+        reason: String,
+        /// Who decided.
+        by: String,
+    },
     /// Bring the last retired generation level and switch back to it; holds it against the present digest.
     Rollback {
         /// Allow user views on what goes to be reported and the switch to be refused, else as `cutover --breaking`.
@@ -210,6 +248,8 @@ impl fmt::Display for Verb {
             Self::Resume => ("resume", false),
             Self::Cutover { breaking } => ("cutover", *breaking),
             Self::Rollback { breaking } => ("rollback", *breaking),
+            Self::RetryDeadLetters { .. } => ("dead-letters retry", false),
+            Self::DiscardDeadLetters { .. } => ("dead-letters discard", false),
         };
         out.write_str(verb)?;
         if breaking {
@@ -228,6 +268,37 @@ pub struct Outcome {
     pub done: bool,
     /// The generation that is concerned: the new one of a rebuild, the target of a cutover or rollback.
     pub generation: Option<i64>,
+    /// What came of a retry or a discard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub letters: Option<LettersOutcome>,
+}
+
+/// What came of a retry or a discard.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LettersOutcome {
+    /// Events that are in the tables now.
+    pub replayed: u64,
+    /// Events that are still parked.
+    pub left: u64,
+    /// Whether the time for one request was over before all were tried; ask again for the rest.
+    pub more: bool,
+    /// The first event of each stream that failed again.
+    pub failed: Vec<LetterFailure>,
+}
+
+/// A dead letter that failed again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LetterFailure {
+    /// Its stream, whose later events go on waiting.
+    pub stream_id: String,
+    /// Its place in the log.
+    pub position: u64,
+    /// Its id.
+    pub event_id: String,
+    /// What failed, and why.
+    pub message: String,
+    /// Tries so far.
+    pub attempts: u64,
 }
 
 /// Why a host did not do as asked.

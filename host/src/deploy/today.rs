@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::host::HostError;
 use crate::config::Config;
 use crate::plugin::{Sandbox, Upcaster, is_upcaster};
+use crate::tables::{GenerationRecord, TableStore};
 use crate::upcast::Upcasters;
 
 /// The upcasters of the plugin folder as one set; empty without any.
@@ -21,6 +22,34 @@ pub fn folder_upcasters(config: &Config) -> Result<Arc<Upcasters>, HostError> {
         load(&sandbox, files)?
     };
     let set = Upcasters::new(upcasters).map_err(|conflict| HostError::Refused(conflict.to_string()))?;
+    Ok(Arc::new(set))
+}
+
+/// The upcasters that a generation was built with, from the bytes that are kept with the tables.
+///
+/// # Errors
+/// The tables are away, or an upcaster does not run with this host any more.
+pub fn kept_upcasters(
+    config: &Config,
+    store: &dyn TableStore,
+    generation: &GenerationRecord,
+) -> Result<Arc<Upcasters>, HostError> {
+    let mut loaded = Vec::new();
+    if !generation.upcasters.is_empty() {
+        let sandbox = Sandbox::new(config.limits.clone(), Some(&config.data.join("code")))?;
+        for upcaster in &generation.upcasters {
+            let Some(kept) = store.plugin(&upcaster.digest)? else {
+                return Err(HostError::Refused(format!(
+                    "the code of upcaster {} {} (digest {}) is not kept in the tables database",
+                    upcaster.name,
+                    upcaster.version,
+                    upcaster.digest.short()
+                )));
+            };
+            loaded.push(sandbox.load_upcaster(&kept.bytes)?);
+        }
+    }
+    let set = Upcasters::new(loaded).map_err(|conflict| HostError::Refused(conflict.to_string()))?;
     Ok(Arc::new(set))
 }
 

@@ -3,6 +3,7 @@
 use super::advance::{Kept, load_kept};
 use super::conductor::Conductor;
 use super::fleet::{Approval, Generation};
+use super::letters::DiscardOrder;
 use super::operator::{OperateError, Outcome, Verb};
 use super::plan::{Candidate, state_word};
 use crate::core::GenerationId;
@@ -69,6 +70,22 @@ impl Conductor {
             Verb::Rebuild => self.rebuild(name),
             Verb::Cutover { breaking } => self.order_cutover(name, breaking),
             Verb::Rollback { breaking } => self.order_rollback(name, breaking),
+            Verb::DiscardDeadLetters {
+                event_id,
+                stream_id,
+                reason,
+                by,
+            } => self.discard(
+                name,
+                &DiscardOrder {
+                    event_id,
+                    stream_id,
+                    reason,
+                    by,
+                },
+            ),
+            // Answered when it is over, so that it does not come here.
+            Verb::RetryDeadLetters { .. } => Err(OperateError::Refused("a retry takes its time".to_owned())),
         }
     }
 
@@ -113,6 +130,7 @@ impl Conductor {
             projection.approval = Some(Approval {
                 target: id,
                 breaking: false,
+                parks_more: false,
                 hold,
             });
         }
@@ -173,6 +191,7 @@ impl Conductor {
         projection.approval = Some(Approval {
             target,
             breaking,
+            parks_more: true,
             hold: None,
         });
         projection.switch_at = None;
@@ -223,6 +242,7 @@ impl Conductor {
         projection.approval = Some(Approval {
             target,
             breaking,
+            parks_more: true,
             hold: Some(hold),
         });
         projection.switch_at = None;
@@ -242,5 +262,6 @@ fn outcome(message: String, done: bool, generation: Option<GenerationId>) -> Out
         message,
         done,
         generation: generation.map(|id| id.0),
+        letters: None,
     }
 }

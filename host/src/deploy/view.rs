@@ -14,7 +14,7 @@ use super::plan::{set_changes, state_word};
 use crate::core::Position;
 use crate::log::Head;
 use crate::projection::RunnerStatus;
-use crate::tables::{GenerationRecord, GenerationState, ProjectionRecord, UpcasterRef};
+use crate::tables::{GenerationRecord, GenerationState, LetterCounts, ProjectionRecord, UpcasterRef};
 
 /// A plugin call that takes longer is not healthy: it should be over in milliseconds.
 const CALL_HEALTHY: Duration = Duration::from_secs(1);
@@ -49,6 +49,7 @@ struct GenerationView {
     status: Option<Arc<RunnerStatus>>,
     runs: bool,
     fault: Option<FaultReport>,
+    letters: LetterCounts,
     restart: Option<String>,
 }
 
@@ -316,6 +317,19 @@ impl ProjectionView {
         } else {
             ("waiting", self.note.clone(), true)
         };
+        // Whatever else is to be said of it, tables that lack events are not well.
+        let incomplete = public.and_then(|public| incomplete(public.letters));
+        let (message, healthy) = match &incomplete {
+            Some(lacks) if state == "live" && self.note.is_empty() => (
+                format!(
+                    "incomplete: {lacks}; `lamphouse dead-letters list {}` says why",
+                    self.record.name
+                ),
+                false,
+            ),
+            Some(_) => (message, healthy && self.record.removed),
+            None => (message, healthy),
+        };
         let held = self.record.held.as_ref().map(|hold| {
             let version = self
                 .generations
@@ -348,10 +362,28 @@ impl ProjectionView {
             paused: self.record.paused.clone(),
             held,
             refused: self.refused.clone(),
+            incomplete,
+            reordered: public.is_some_and(|public| public.letters.is_reordered),
             live: live.map(|(status, _)| status),
             others: others.into_iter().map(|(status, _)| status).collect(),
         }
     }
+}
+
+/// What tables lack: `3 events of 1 stream are parked`.
+fn incomplete(letters: LetterCounts) -> Option<String> {
+    let counted = |count: u64, one: &str, many: &str| match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    };
+    (letters.events > 0).then(|| {
+        format!(
+            "{} of {} {} parked",
+            counted(letters.events, "event", "events"),
+            counted(letters.streams, "stream", "streams"),
+            if letters.events == 1 { "is" } else { "are" }
+        )
+    })
 }
 
 impl GenerationView {
@@ -361,6 +393,7 @@ impl GenerationView {
             status: generation.status.clone(),
             runs: generation.runner.is_some(),
             fault: generation.fault.clone(),
+            letters: generation.parked(),
             restart: generation.last_restart.clone(),
         }
     }
@@ -431,6 +464,9 @@ impl GenerationView {
             activity,
             cache_is_whole,
             cache_bytes,
+            parked_events: self.letters.events,
+            parked_streams: self.letters.streams,
+            reordered: self.letters.is_reordered,
             tables: record
                 .descriptor
                 .tables

@@ -49,7 +49,7 @@ pub fn dry_run(
 }
 
 /// A database with nothing in it.
-struct Nothing;
+pub(super) struct Nothing;
 
 impl TableReader for Nothing {
     fn get_many(&mut self, _table: usize, keys: &[Key]) -> Result<Vec<Option<Row>>, StoreError> {

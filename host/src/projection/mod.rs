@@ -13,7 +13,9 @@
 
 mod backoff;
 mod cache;
+mod dead_letter;
 mod dry_run;
+mod fault;
 mod pipeline;
 mod reading;
 mod report;
@@ -26,6 +28,7 @@ mod writing;
 #[cfg(test)]
 mod tests;
 
+pub use dead_letter::{Replay, Replayed};
 pub use dry_run::dry_run;
 pub use runner::{Runner, RunnerEvent, RunnerNews, RunnerSpec, Surroundings, SwitchRequest};
 pub use status::{Retry, RunnerStatus, Stop, StopReason};

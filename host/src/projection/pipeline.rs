@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, never, select, tick};
+use lamphouse_contract::packed;
 
 use super::backoff::Backoff;
-use super::reading::Read;
+use super::fault::{Parked, Parking, failed};
+use super::reading::{Read, Unlifted};
 use super::report::{guest_lines_dropped, guest_said};
 use super::rows::Rows;
 use super::runner::{Control, Herald, RunnerNews, RunnerSpec, Surroundings, SwitchRequest, bug};
@@ -43,6 +45,7 @@ pub(crate) struct Pipeline<'a> {
     log: LogId,
     /// None only while a call has them.
     rows: Option<Rows>,
+    parking: Parking,
     controls: Receiver<Control>,
     batches: Receiver<Read>,
     to_write: Sender<Write>,
@@ -51,6 +54,8 @@ pub(crate) struct Pipeline<'a> {
     pending: Option<Pending>,
     /// Where the flush under way leads, and whether the head was reached with it.
     in_flight: Option<(Checkpoint, u64, bool, Option<SwitchRequest>)>,
+    /// What is parked once the flush under way is in.
+    parked_in_flight: Option<(u64, u64)>,
     held: bool,
     hold_replies: Vec<Sender<Position>>,
     switch: Option<SwitchRequest>,
@@ -77,6 +82,7 @@ impl<'a> Pipeline<'a> {
         stop: Arc<AtomicBool>,
         committed: Checkpoint,
         rows: Rows,
+        parking: Parking,
         controls: Receiver<Control>,
         batches: Receiver<Read>,
         to_write: Sender<Write>,
@@ -90,6 +96,7 @@ impl<'a> Pipeline<'a> {
             stop,
             log: surroundings.log.id(),
             rows: Some(rows),
+            parking,
             controls,
             batches,
             to_write,
@@ -97,6 +104,7 @@ impl<'a> Pipeline<'a> {
             committed,
             pending: None,
             in_flight: None,
+            parked_in_flight: None,
             held: false,
             hold_replies: Vec::new(),
             switch: None,
@@ -149,6 +157,7 @@ impl<'a> Pipeline<'a> {
                     Ok(Read::Batch(batch, at_head)) => self.take(&batch, at_head),
                     Ok(Read::Diverged(why)) => self.ending = Some(StopReason::Diverged(why)),
                     Ok(Read::Broken(why)) => self.ending = Some(StopReason::Fault(bug(why))),
+                    Ok(Read::Unlifted(unlifted)) => self.take_unlifted(*unlifted),
                     Ok(Read::Faulted(stop)) => self.ending = Some(StopReason::Fault(*stop)),
                     Err(_) => return StopReason::Restart("the reader thread ended".to_owned()),
                 },
@@ -235,12 +244,14 @@ impl<'a> Pipeline<'a> {
             from: self.committed,
             to,
             tables,
+            letters: self.parking.take_flush(),
         };
         debug_assert!(
             flush.from.position <= flush.to.position,
             "the checkpoint moves only forward"
         );
         let request = if switch_is_due { self.switch.take() } else { None };
+        self.parked_in_flight = flush.letters.is_some().then(|| self.parking.counts());
         let write = Write {
             flush,
             live: self.live,
@@ -267,6 +278,9 @@ impl<'a> Pipeline<'a> {
             });
         }
         self.committed = to;
+        if let Some((events, streams)) = self.parked_in_flight.take() {
+            self.status.set_parked(events, streams);
+        }
         self.rows().committed();
         let bytes_max = self.cache_bytes_max();
         self.rows().evict(bytes_max);
@@ -298,7 +312,7 @@ impl<'a> Pipeline<'a> {
     fn take(&mut self, batch: &Arc<EventBatch>, at_head: bool) {
         let began = Instant::now();
         if !batch.is_empty()
-            && let Err((stop, done)) = self.apply(batch, 0..batch.len())
+            && let Err((stop, done)) = self.apply_or_park(batch)
         {
             // What came before the event is right and is kept; the event itself is not skipped.
             if done > 0 {
@@ -312,6 +326,7 @@ impl<'a> Pipeline<'a> {
                     false,
                 );
             }
+            self.parking.forget_from(batch.position(done));
             self.ending = Some(*stop);
             return;
         }
@@ -376,6 +391,77 @@ impl<'a> Pipeline<'a> {
         }
     }
 
+    /// Applies a batch, but for what is parked or left out. On a stop, gives how many events of the batch are dealt with.
+    fn apply_or_park(&mut self, batch: &Arc<EventBatch>) -> Result<(), Halt> {
+        let mut from = 0;
+        loop {
+            let sifted = self.parking.sift(batch, from);
+            let applied = match sifted.events.len() {
+                0 => Ok(()),
+                events => self.apply(&sifted.events, 0..events),
+            };
+            let (stop, done) = match (applied, sifted.halt) {
+                (Ok(()), None) => return Ok(()),
+                (Ok(()), Some((place, stop))) => {
+                    return Err((Box::new(StopReason::Fault(stop)), place));
+                }
+                (Err(failed), _) => failed,
+            };
+            let place = batch.place_of(sifted.events.position(done));
+            self.parking.forget_from(batch.position(place));
+            match *stop {
+                StopReason::Fault(fault) if self.parking.parks(&fault) => self
+                    .park(batch, place, fault)
+                    .map_err(|full| (Box::new(StopReason::Fault(full)), place))?,
+                other => return Err((Box::new(other), place)),
+            }
+            from = batch.next_stored(place);
+        }
+    }
+
+    /// Parks the event at a place of a batch.
+    fn park(&mut self, batch: &EventBatch, place: usize, fault: Stop) -> Result<(), Stop> {
+        let failed = fault.part.and_then(|part| {
+            let siblings = place..batch.next_stored(place);
+            let mut events = packed::events(batch.packed(siblings)).flatten();
+            events.find(|event| event.part == part)
+        });
+        let first = packed::events(batch.packed(place..place + 1)).next();
+        let Some(Ok(first)) = first else {
+            return Err(bug("a batch of events is not what PACKED.md says".to_owned()));
+        };
+        let event = Parked {
+            position: batch.position(place),
+            event_id: batch.id(place),
+            stream_id: first.stream_id,
+            event_type: failed.as_ref().unwrap_or(&first).event_type,
+        };
+        self.parking.park(&event, fault)
+    }
+
+    /// An event that upcasters could not lift.
+    fn take_unlifted(&mut self, unlifted: Unlifted) {
+        let position = unlifted.position;
+        let event = Parked {
+            position,
+            event_id: unlifted.event_id,
+            stream_id: &unlifted.stream_id,
+            event_type: &unlifted.event_type,
+        };
+        match self.parking.take_unlifted(&event, unlifted.fault) {
+            Ok(()) => self.reach(
+                Checkpoint {
+                    position,
+                    event_id: Some(unlifted.event_id),
+                    log: Some(self.log),
+                },
+                1,
+                false,
+            ),
+            Err(stop) => self.ending = Some(StopReason::Fault(stop)),
+        }
+    }
+
     /// Applies some events; a batch that fails is halved down to the event that fails. On a stop, gives how many
     /// events of the batch are applied.
     fn apply(&mut self, batch: &Arc<EventBatch>, range: Range<usize>) -> Result<(), Halt> {
@@ -391,48 +477,15 @@ impl<'a> Pipeline<'a> {
             return self.apply(batch, middle..range.end);
         }
         Err((
-            Box::new(StopReason::Fault(self.stop_at(batch, &range, error, report))),
+            Box::new(StopReason::Fault(failed(
+                &self.spec.generation,
+                batch,
+                &range,
+                error,
+                report,
+            ))),
             range.start,
         ))
-    }
-
-    /// The report of a call that cannot be got past.
-    fn stop_at(
-        &self,
-        batch: &EventBatch,
-        range: &Range<usize>,
-        error: CallError,
-        report: CallReport,
-    ) -> Stop {
-        let generation = &self.spec.generation;
-        let index = range.start + error.index.map_or(0, |index| index as usize).min(range.len() - 1);
-        let (position, id) = (batch.position(index), batch.id(index));
-        let place = if batch.middle(range).is_none() {
-            format!("at position {position} (event {id})")
-        } else {
-            format!(
-                "in positions {} to {}",
-                batch.position(range.start),
-                batch.position(range.end - 1)
-            )
-        };
-        let message = format!(
-            "plugin {} {} ({}) failed {place}: {}",
-            generation.projection,
-            generation.version,
-            generation.digest.short(),
-            error.message,
-        );
-        let attempts = if error.class == Class::TimeLimit { 2 } else { 1 };
-        Stop {
-            class: error.class,
-            message,
-            position: Some(position),
-            event_id: Some(id),
-            trace: error.trace,
-            log: report.log,
-            attempts,
-        }
     }
 
     /// One call, tried again while the database is away, and once more with a longer deadline.

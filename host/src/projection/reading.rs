@@ -10,7 +10,7 @@ use super::backoff::Backoff;
 use super::status::{Retry, RunnerStatus, Stop};
 use super::upcasting::Upcasting;
 use crate::core::limits::PipelineLimits;
-use crate::core::{Class, EventBatch, EventFilter, Position};
+use crate::core::{Class, EventBatch, EventFilter, EventId, Position};
 use crate::log::{EventLog, Head, LogError, LogReader};
 use crate::tables::Checkpoint;
 
@@ -25,8 +25,19 @@ pub(crate) enum Read {
     Diverged(String),
     /// The log cannot be read for a reason that is ours.
     Broken(String),
-    /// The event after those that came cannot be lifted.
+    /// The event after those that came cannot be lifted; the ones behind it come all the same.
+    Unlifted(Box<Unlifted>),
+    /// The events after those that came cannot be lifted, and it is not one event's fault.
     Faulted(Box<Stop>),
+}
+
+/// An event that upcasters could not lift.
+pub(crate) struct Unlifted {
+    pub(crate) position: Position,
+    pub(crate) event_id: EventId,
+    pub(crate) stream_id: String,
+    pub(crate) event_type: String,
+    pub(crate) fault: Stop,
 }
 
 /// What the reader needs.

@@ -6,13 +6,14 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+use super::fault::Parking;
 use super::pipeline::Pipeline;
 use super::reading::Reading;
 use super::rows::Rows;
 use super::status::{RunnerStatus, Stop, StopReason};
 use super::upcasting::Upcasting;
 use super::writing::Writing;
-use crate::core::limits::PipelineLimits;
+use crate::core::limits::{FaultPolicy, PipelineLimits};
 use crate::core::{Class, EventFilter, GenerationId, Position};
 use crate::log::EventLog;
 use crate::plugin::Plugin;
@@ -42,6 +43,8 @@ pub struct RunnerSpec {
     pub plugin: Arc<Plugin>,
     /// What its events go through first; None where no upcaster concerns it.
     pub upcasters: Option<Arc<Upcasters>>,
+    /// What happens to an event that its plugin cannot take.
+    pub faults: FaultPolicy,
     /// Whether it is public, so that its flushes go first.
     pub live: bool,
 }
@@ -236,9 +239,13 @@ fn run(
     let opened = surroundings.store.writer(generation).and_then(|mut writer| {
         // The record may be older than the last flush; the database knows.
         let checkpoint = writer.checkpoint()?;
-        Ok((writer, checkpoint, surroundings.store.reader(generation)?))
+        let reader = surroundings.store.reader(generation)?;
+        let book = surroundings.store.letter_book(generation.id)?;
+        let discards = surroundings.store.discards(Some(&generation.projection))?;
+        let parking = Parking::new(spec.faults.clone(), generation, book, &discards);
+        Ok((writer, checkpoint, reader, parking))
     });
-    let (writer, checkpoint, table_reader) = match opened {
+    let (writer, checkpoint, table_reader, parking) = match opened {
         Ok(opened) => opened,
         Err(error) if error.class() == Class::Retryable => {
             return StopReason::Restart(format!("the read tables cannot be opened: {error}"));
@@ -246,6 +253,8 @@ fn run(
         Err(error) => return StopReason::Fault(bug(format!("the read tables cannot be opened: {error}"))),
     };
     status.set_checkpoint(checkpoint.position);
+    let (parked_events, parked_streams) = parking.counts();
+    status.set_parked(parked_events, parked_streams);
     let rows = Rows::new(
         &generation.descriptor,
         table_reader,
@@ -307,6 +316,7 @@ fn run(
                 stop,
                 checkpoint,
                 rows,
+                parking,
                 controls,
                 batches,
                 to_write,
@@ -327,6 +337,7 @@ pub(crate) fn bug(message: String) -> Stop {
         message,
         position: None,
         event_id: None,
+        part: None,
         trace: String::new(),
         log: Vec::new(),
         attempts: 1,

@@ -22,6 +22,8 @@ pub struct RunnerStatus {
     head_recorded_at: AtomicI64,
     cache_bytes: AtomicU64,
     cache_is_whole: AtomicBool,
+    parked_events: AtomicU64,
+    parked_streams: AtomicU64,
     call: Mutex<Option<Instant>>,
     upcast: Mutex<Option<Instant>>,
     retrying: Mutex<Option<Retry>>,
@@ -64,12 +66,14 @@ pub struct Stop {
     pub position: Option<Position>,
     /// Id of the event.
     pub event_id: Option<EventId>,
+    /// Which of the events that upcasters made of it, from 0; None where that is not known.
+    pub part: Option<u32>,
     /// The guest's backtrace.
     pub trace: String,
     /// The guest's log lines of the failing call.
     pub log: Vec<LogLine>,
     /// Tries.
-    pub attempts: u64,
+    pub attempts: u32,
 }
 
 impl RunnerStatus {
@@ -91,6 +95,14 @@ impl RunnerStatus {
         (
             self.cache_bytes.load(Ordering::Relaxed),
             self.cache_is_whole.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Parked events and the streams that they belong to, as they are committed.
+    pub fn parked(&self) -> (u64, u64) {
+        (
+            self.parked_events.load(Ordering::Acquire),
+            self.parked_streams.load(Ordering::Acquire),
         )
     }
 
@@ -143,6 +155,11 @@ impl RunnerStatus {
     pub(crate) fn set_cache(&self, bytes: usize, whole: bool) {
         self.cache_bytes.store(bytes as u64, Ordering::Relaxed);
         self.cache_is_whole.store(whole, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_parked(&self, events: u64, streams: u64) {
+        self.parked_events.store(events, Ordering::Release);
+        self.parked_streams.store(streams, Ordering::Release);
     }
 
     pub(crate) fn set_call(&self, since: Option<Instant>) {

@@ -89,7 +89,10 @@ impl Writing {
                 }
                 Err(error)
                     if error.class() == Class::Retryable
-                        && !matches!(error, StoreError::CheckpointMoved { .. })
+                        && !matches!(
+                            error,
+                            StoreError::CheckpointMoved { .. } | StoreError::LettersMoved { .. }
+                        )
                         && !self.stop.load(Ordering::Acquire) =>
                 {
                     tried = true;

@@ -3,11 +3,13 @@
 //! A store's own tests say `conformance!(fixture)`, where `fixture() -> Option<Database>` makes an empty database of
 //! its own, or says loudly why it cannot.
 
+mod dead_letters;
 mod flushing;
 mod lifecycle;
 mod querying;
 mod switching;
 
+pub(in crate::tables) use dead_letters::*;
 pub(in crate::tables) use flushing::*;
 pub(in crate::tables) use lifecycle::*;
 pub(in crate::tables) use querying::*;
@@ -72,6 +74,10 @@ macro_rules! conformance {
             decimals_compare_sort_and_sum_by_number,
             a_query_is_bounded_in_rows_and_time,
             a_query_can_only_read_what_is_public,
+            parked_events_go_in_with_the_rows_and_out_with_them,
+            a_writer_that_missed_a_replay_or_a_discard_writes_nothing,
+            a_discard_takes_an_event_out_of_every_generation,
+            a_switch_to_one_that_parks_more_needs_a_decision,
         );
     };
     ($fixture:path: $($test:ident),* $(,)?) => {
@@ -140,6 +146,7 @@ pub(in crate::tables) fn flush(from: u64, to: u64, tables: &[(usize, Vec<Row>)])
         from: at(from),
         to: at(to),
         tables: tables.iter().map(table).collect(),
+        letters: None,
     }
 }
 
@@ -150,6 +157,7 @@ pub(in crate::tables) fn switch(from: Option<&GenerationRecord>, to: &Generation
         from: from.map(|generation| generation.id),
         to: to.id,
         breaking: false,
+        parks_no_more: false,
         from_diverged: false,
         hold: None,
         now,

@@ -10,6 +10,7 @@ pub mod answer;
 #[cfg(test)]
 mod conformance;
 pub mod ddl;
+mod dead_letters;
 pub mod diff;
 mod postgres;
 #[cfg(test)]
@@ -21,6 +22,10 @@ use std::time::Duration;
 
 use lamphouse_contract::{Descriptor, Key, Row, TableSchema, Value};
 use serde::{Deserialize, Serialize};
+
+pub use dead_letters::{
+    DeadLetter, DeadLetters, Discard, LetterBook, LetterCounts, LetterFlush, LetterQuery, what_is_parked,
+};
 
 use crate::config::DatabaseUrl;
 use crate::core::{Class, EventId, GenerationId, LogId, PluginDigest, PluginName, Position, TableName};
@@ -179,6 +184,8 @@ pub struct Flush {
     pub to: Checkpoint,
     /// The rows.
     pub tables: Vec<TableFlush>,
+    /// What happens to dead letters; None where the writer knows of none.
+    pub letters: Option<Box<LetterFlush>>,
 }
 
 /// A cutover, done in the transaction of a flush.
@@ -192,6 +199,8 @@ pub struct Switch {
     pub to: GenerationId,
     /// Drop and make anew what changed its shape. Without it, a switch that is [`diff::SchemaDiff::Breaking`] is refused.
     pub breaking: bool,
+    /// Refuse it if the new generation has parked an event that the public one has not: nobody has decided on it.
+    pub parks_no_more: bool,
     /// What is public follows another log, so that its checkpoint says nothing and is not compared.
     pub from_diverged: bool,
     /// Recorded with the switch: a rollback holds, a cutover clears.
@@ -216,6 +225,12 @@ pub enum StoreError {
         /// What is there.
         actual: Position,
     },
+    /// Dead letters were replayed or discarded since the writer read of them; what it holds in memory is out of date.
+    #[error("dead letters of generation {generation} were replayed or discarded in the meantime")]
+    LettersMoved {
+        /// Which generation.
+        generation: GenerationId,
+    },
     /// The switch cannot be done as asked; the text names the objects and says what to do.
     #[error("{0}")]
     SwitchRefused(String),
@@ -231,7 +246,9 @@ impl StoreError {
     /// What to do about it.
     pub fn class(&self) -> Class {
         match self {
-            Self::Unavailable(_) | Self::CheckpointMoved { .. } => Class::Retryable,
+            Self::Unavailable(_) | Self::CheckpointMoved { .. } | Self::LettersMoved { .. } => {
+                Class::Retryable
+            }
             Self::SwitchRefused(_) | Self::Invalid(_) => Class::Fault,
             Self::Internal(_) => Class::Bug,
         }
@@ -271,7 +288,7 @@ pub struct QueryLimits {
 }
 
 /// The tables database.
-pub trait TableStore: Send + Sync + 'static {
+pub trait TableStore: DeadLetters + Send + Sync + 'static {
     /// Becomes the one owner, if nobody is; the guard gives it up when dropped. `address` is recorded for the CLI.
     fn try_own(&self) -> Result<Option<Box<dyn Ownership>>, StoreError>;
 

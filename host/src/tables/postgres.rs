@@ -10,6 +10,7 @@
 
 mod control;
 mod copy;
+mod dead_letters;
 mod finish;
 mod generations;
 mod locks;

@@ -10,6 +10,7 @@
 
 mod connect;
 mod control;
+mod dead_letters;
 mod decimals;
 mod migrate;
 mod own;
@@ -270,7 +271,7 @@ impl TableStore for SqliteStore {
                 "UPDATE lamphouse_generations SET state = 'dropped' WHERE id = ?1",
                 [generation.0],
             )?;
-            Ok(())
+            Ok(dead_letters::forget(connection, generation)?)
         })?;
         // With it go those whose drop was cut short by the end of a host.
         for leftover in self.look("read generations", control::leftovers)? {

@@ -109,6 +109,11 @@ impl Upcasters {
         &self.graph
     }
 
+    /// Whether some upcaster takes this schema.
+    pub fn takes(&self, event_type: &str, schema_version: u32) -> bool {
+        self.graph.edge(event_type, schema_version).is_some()
+    }
+
     /// The upcasters; a place in the set is a place here.
     pub fn plugins(&self) -> &[Arc<Upcaster>] {
         &self.plugins

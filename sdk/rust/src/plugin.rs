@@ -81,6 +81,9 @@ impl Plugin {
     }
 
     /// Sets an option. The host refuses those that it does not know.
+    ///
+    /// It knows `partition`, which may be `stream`: the rows do not depend on the order of events of different streams,
+    /// so that a stream's parked events may be applied after later events of others.
     #[must_use]
     pub fn option(mut self, name: &str, value: &str) -> Self {
         self.descriptor.options.push((name.into(), value.into()));

@@ -7,6 +7,7 @@ mod bad_input;
 mod crash;
 mod customer_names;
 mod cutover;
+mod dead_letters;
 mod deploy;
 mod known_failures;
 mod real_data;

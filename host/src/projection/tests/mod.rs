@@ -1,3 +1,6 @@
-//! The row cache against a model: random changes, flushes, evictions and undone batches, with every size of budget.
+//! The row cache against a model, with random changes, flushes, evictions, undone batches and every size of budget; and
+//! what is parked, with random poison and crashes.
 
+mod faults;
+mod parking;
 mod rows;

@@ -262,6 +262,7 @@ fn random_flush(
             upserts: maybe_there,
             removes: removes.into_values().collect(),
         }],
+        letters: None,
     }
 }
 

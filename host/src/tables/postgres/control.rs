@@ -275,14 +275,14 @@ pub(super) async fn public_tables(connection: &mut PgConnection) -> Result<Vec<P
         .collect()
 }
 
-fn name(text: String) -> Result<PluginName, StoreError> {
+pub(super) fn name(text: String) -> Result<PluginName, StoreError> {
     PluginName::new(&text).map_err(|error| damaged(&error))
 }
 
-fn digest(text: String) -> Result<PluginDigest, StoreError> {
+pub(super) fn digest(text: String) -> Result<PluginDigest, StoreError> {
     PluginDigest::parse(&text).ok_or_else(|| damaged(&format!("'{text}' is no digest")))
 }
 
-fn damaged(what: &str) -> StoreError {
+pub(super) fn damaged(what: &str) -> StoreError {
     StoreError::Internal(format!("schema lamphouse_control was changed by hand: {what}"))
 }

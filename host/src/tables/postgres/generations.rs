@@ -4,7 +4,7 @@ use sqlx::Executor as _;
 
 use super::locks::{self, Patience};
 use super::session::{Session, own};
-use super::{SCHEMA, control, finish, gate, views};
+use super::{SCHEMA, control, dead_letters, finish, gate, views};
 use crate::core::GenerationId;
 use crate::tables::ddl::{self, Dialect, Relation};
 use crate::tables::{GenerationRecord, StoreError, physical_names};
@@ -110,6 +110,7 @@ pub(super) fn drop_generation(session: &mut Session, id: GenerationId) -> Result
             .bind(id.0)
             .execute(&mut *connection)
             .await?;
+        dead_letters::forget(connection, id).await?;
         connection.execute("COMMIT").await?;
         Ok(())
     })

@@ -11,7 +11,7 @@ use super::locks::{self, Patience};
 use super::prepare::{self, Plan};
 use super::session::{Failure, Session};
 use super::writer::{Tables, Writer, checkpoint};
-use super::{finish, gate, query, views};
+use super::{dead_letters, finish, gate, query, views};
 use crate::tables::{Flush, StoreError, Switch};
 
 /// How long a row lock of the switch is waited for: as long as the old generation's flush may take.
@@ -83,6 +83,7 @@ async fn once(
     change_names(connection, switch, &plan).await?;
     locks::wait_for_locks(connection, ROW_WAIT).await?;
     tables.write(connection, flush).await?;
+    dead_letters::check_switch(connection, switch).await?;
     record(connection, switch).await?;
     connection.execute("COMMIT").await?;
     Ok(())

@@ -7,7 +7,7 @@ use sqlx::{Executor as _, PgConnection, Row as _};
 
 use super::session::{Database, Failure, Session, own};
 use super::values::{self, Encoded};
-use super::{SCHEMA, copy, switch};
+use super::{SCHEMA, copy, dead_letters, switch};
 use crate::core::{EventId, GenerationId, LogId, Position};
 use crate::tables::ddl::{self, Relation};
 use crate::tables::{
@@ -153,7 +153,10 @@ impl Tables<'_> {
         for rows in &flush.tables {
             self.write_table(connection, rows).await?;
         }
-        Ok(())
+        match &flush.letters {
+            Some(letters) => dead_letters::write(connection, id, letters).await,
+            None => Ok(()),
+        }
     }
 
     async fn write_table(self, connection: &mut PgConnection, rows: &TableFlush) -> Result<(), Failure> {

@@ -12,21 +12,21 @@ use crate::tables::{
 };
 
 /// A column that holds what we never write.
-fn garbled(column: &str, text: &str) -> rusqlite::Error {
+pub(super) fn garbled(column: &str, text: &str) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(
         format!("the control tables were changed by hand: '{text}' is not what {column} holds").into(),
     )
 }
 
-fn name(column: &str, text: &str) -> rusqlite::Result<PluginName> {
+pub(super) fn name(column: &str, text: &str) -> rusqlite::Result<PluginName> {
     PluginName::new(text).map_err(|_| garbled(column, text))
 }
 
-fn digest(column: &str, text: &str) -> rusqlite::Result<PluginDigest> {
+pub(super) fn digest(column: &str, text: &str) -> rusqlite::Result<PluginDigest> {
     PluginDigest::parse(text).ok_or_else(|| garbled(column, text))
 }
 
-fn uuid(column: &str, text: &str) -> rusqlite::Result<Uuid> {
+pub(super) fn uuid(column: &str, text: &str) -> rusqlite::Result<Uuid> {
     Uuid::parse_str(text).map_err(|_| garbled(column, text))
 }
 

@@ -284,6 +284,7 @@ fn speed_of_flushing_and_reading() {
                 upserts: rows,
                 ..TableFlush::default()
             }],
+            letters: None,
         };
         if are_new {
             flush.tables[0].make_new();

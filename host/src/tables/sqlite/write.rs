@@ -12,7 +12,7 @@ use rusqlite::{Connection, Statement, Transaction, TransactionBehavior};
 
 use super::connect::{self, Purpose, fault};
 use super::turn::Turns;
-use super::{control, switch, values};
+use super::{control, dead_letters, switch, values};
 use crate::core::GenerationId;
 use crate::tables::ddl::{self, Relation};
 use crate::tables::{
@@ -130,6 +130,7 @@ impl TableWriter for Writer {
         self.transact(true, |connection, tables| {
             switch::check(connection, switch, flush)?;
             write(connection, generation, tables, flush)?;
+            dead_letters::check_switch(connection, switch)?;
             switch::make_public(connection, switch)
         })
     }
@@ -155,7 +156,10 @@ fn write(
         })?;
         sql.write(connection, table)?;
     }
-    Ok(())
+    match &flush.letters {
+        Some(letters) => dead_letters::write(connection, generation, letters),
+        None => Ok(()),
+    }
 }
 
 fn move_checkpoint(connection: &Connection, generation: GenerationId, flush: &Flush) -> Result<(), Failure> {

@@ -131,6 +131,7 @@ fn removes_and_updates_go_by_keys_of_several_columns() {
                 from: at(1),
                 to: at(2),
                 tables,
+                letters: None,
             },
             true,
         )

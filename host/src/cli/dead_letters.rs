@@ -1,0 +1,515 @@
+//! `lamphouse dead-letters`: events that a projector could not take, and what is to become of them.
+
+use anyhow::{Result, anyhow, bail};
+use serde::Serialize;
+
+use super::UsageError;
+use super::output::{Output, Style};
+use super::session::Session;
+use super::table::{Cell, Look, lay_out, plain, plain_lines};
+use super::today::{Story, Today};
+use super::units;
+use crate::core::{EventId, PluginName, Position, StoredEvent};
+use crate::deploy::operator::{LettersOutcome, Verb};
+use crate::plugin::LogLine;
+use crate::tables::{DeadLetter, Discard, GenerationRecord, GenerationState, LetterQuery, TableStore};
+
+/// Look at parked events, replay them, or leave them out
+///
+/// With `on_fault = "dead-letter"` in lamphouse.toml, an event that a plugin cannot take is parked, and so is every later
+/// event of its stream, in order; other streams go on. The tables lack what is parked until it is replayed, a mended
+/// version of the plugin is deployed, or somebody decides to leave it out.
+#[derive(Debug, clap::Args)]
+pub(super) struct DeadLetters {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    List(List),
+    Show(Show),
+    Retry(Retry),
+    Discard(DiscardArgs),
+}
+
+/// List parked events, in the order of the log
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  lamphouse dead-letters list
+  lamphouse dead-letters list order-summary --stream order-7
+  lamphouse dead-letters list --discarded")]
+struct List {
+    /// Only this projection's
+    #[arg(value_name = "NAME")]
+    projection: Option<String>,
+    /// Only this stream's
+    #[arg(long, value_name = "ID")]
+    stream: Option<String>,
+    /// List what was discarded instead: by whom, when and why
+    #[arg(long)]
+    discarded: bool,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: u64,
+}
+
+/// Show one parked event: what failed and where, the plugin's last words, the event before and after upcasting
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  lamphouse dead-letters show order-summary 4711
+  lamphouse dead-letters show order-summary 0195f3a8-7c1e-7d3f-8b5a-000000000001")]
+struct Show {
+    /// The projection
+    #[arg(value_name = "NAME")]
+    projection: String,
+    /// The event's position or id
+    #[arg(value_name = "EVENT")]
+    event: String,
+}
+
+/// Replay parked events, each stream's in order, up to the first that still fails
+///
+/// They go through the plugin and upcasters of the public generation. Each one that succeeds is in the tables and no
+/// longer parked, in one transaction. Useful after a limit was raised, or after the event before them was discarded; a
+/// mended version of the plugin builds its tables anew, with every event at its place.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  lamphouse dead-letters retry order-summary
+  lamphouse dead-letters retry order-summary --stream order-7")]
+struct Retry {
+    /// The projection
+    #[arg(value_name = "NAME")]
+    projection: String,
+    /// Only this stream's
+    #[arg(long, value_name = "ID")]
+    stream: Option<String>,
+    /// Apply events after others that came later, although the plugin does not declare `partition = stream`; marks the
+    /// projection reordered until it is built anew
+    #[arg(long)]
+    accept_reorder: bool,
+}
+
+/// Leave an event out, now and whenever the projection is built anew; on record
+///
+/// It must be parked, or be the one at which the projection has stopped. What waits behind it in its stream stays parked
+/// until it is retried.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  lamphouse dead-letters discard order-summary 4711 --reason 'test order of the launch, agreed with finance'
+  lamphouse dead-letters discard order-summary --stream order-7 --reason 'the whole stream is a duplicate of order-8'")]
+struct DiscardArgs {
+    /// The projection
+    #[arg(value_name = "NAME")]
+    projection: String,
+    /// The event's position or id
+    #[arg(value_name = "EVENT", required_unless_present = "stream")]
+    event: Option<String>,
+    /// Everything of this stream that is parked
+    #[arg(long, value_name = "ID", conflicts_with = "event")]
+    stream: Option<String>,
+    /// Why, in 10 to 500 characters
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+impl DeadLetters {
+    pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
+        match self.command {
+            Command::List(list) => list.run(session, out),
+            Command::Show(show) => show.run(session, out),
+            Command::Retry(retry) => retry.run(session, out),
+            Command::Discard(discard) => discard.run(session, out),
+        }
+    }
+}
+
+/// What `list --json` prints.
+#[derive(Serialize)]
+struct Listed {
+    dead_letters: Vec<DeadLetter>,
+}
+
+/// What `list --discarded --json` prints.
+#[derive(Serialize)]
+struct ListedDiscards {
+    discarded: Vec<Discard>,
+}
+
+impl List {
+    fn run(self, session: &Session, out: &mut Output) -> Result<()> {
+        let store = session.tables()?;
+        let projection = match &self.projection {
+            Some(name) => Some(known(&*store, name)?),
+            None => None,
+        };
+        if self.discarded {
+            let mut discarded = store.discards(projection.as_ref())?;
+            discarded.retain(|one| self.stream.as_ref().is_none_or(|stream| *stream == one.stream_id));
+            discarded.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
+            if out.json {
+                return out.document(&ListedDiscards { discarded });
+            }
+            if discarded.is_empty() {
+                return out.line("nothing was discarded");
+            }
+            return render_discards(&discarded, out.width(), out.style)
+                .iter()
+                .try_for_each(|line| out.line(line));
+        }
+        let query = LetterQuery {
+            projection,
+            stream_id: self.stream,
+            limit: self.limit.saturating_add(1),
+            ..LetterQuery::default()
+        };
+        let mut letters = store.dead_letters(&query)?;
+        let is_cut = letters.len() as u64 > self.limit;
+        letters.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
+        if out.json {
+            return out.document(&Listed {
+                dead_letters: letters,
+            });
+        }
+        if letters.is_empty() {
+            return out.line("no dead letters");
+        }
+        render(&letters, out.width(), out.style)
+            .iter()
+            .try_for_each(|line| out.line(line))?;
+        if is_cut {
+            out.line("there are more; --limit shows them")?;
+        }
+        Ok(())
+    }
+}
+
+fn render(letters: &[DeadLetter], width: Option<usize>, style: Style) -> Vec<String> {
+    let headings = [
+        "projection",
+        "generation",
+        "position",
+        "stream",
+        "type",
+        "tries",
+        "parked",
+        "why",
+    ];
+    let rows: Vec<Vec<Cell>> = letters
+        .iter()
+        .map(|letter| {
+            vec![
+                Cell::text(letter.projection.as_str()).look(Look::Bold),
+                Cell::text(letter.generation.to_string()),
+                Cell::figure(units::count(letter.position.0)),
+                Cell::text(&letter.stream_id),
+                Cell::text(&letter.event_type),
+                Cell::figure(units::count(letter.attempts)),
+                Cell::text(time(letter.parked_at)).look(Look::Dim),
+                why(letter),
+            ]
+        })
+        .collect();
+    lay_out(&headings, &rows, width, style)
+}
+
+fn why(letter: &DeadLetter) -> Cell {
+    match letter.behind {
+        Some(first) => Cell::text(format!("waits behind position {}", units::count(first.0))).look(Look::Dim),
+        None => Cell::text(letter.message.lines().next().unwrap_or_default()).look(Look::Bad),
+    }
+}
+
+fn render_discards(discards: &[Discard], width: Option<usize>, style: Style) -> Vec<String> {
+    let headings = ["projection", "position", "stream", "type", "when", "who", "why"];
+    let rows: Vec<Vec<Cell>> = discards
+        .iter()
+        .map(|discard| {
+            vec![
+                Cell::text(discard.projection.as_str()).look(Look::Bold),
+                Cell::figure(units::count(discard.position.0)),
+                Cell::text(&discard.stream_id),
+                Cell::text(&discard.event_type),
+                Cell::text(time(discard.at)).look(Look::Dim),
+                Cell::text(&discard.by),
+                Cell::text(&discard.reason),
+            ]
+        })
+        .collect();
+    lay_out(&headings, &rows, width, style)
+}
+
+/// What `show --json` prints.
+#[derive(Serialize)]
+struct Shown<'e> {
+    dead_letter: &'e DeadLetter,
+    /// The event before and after the generation's upcasters.
+    story: Story<'e>,
+}
+
+impl Show {
+    fn run(self, session: &Session, out: &mut Output) -> Result<()> {
+        let store = session.tables()?;
+        let projection = known(&*store, &self.projection)?;
+        let log = session.log()?;
+        let event = find_event(&*log, &self.event)?;
+        let letters = store.dead_letters(&LetterQuery {
+            projection: Some(projection.clone()),
+            event_id: Some(event.id),
+            limit: 1_000,
+            ..LetterQuery::default()
+        })?;
+        let generations = store.generations()?;
+        let Some((letter, generation)) = most_interesting(letters, &generations) else {
+            bail!(
+                "event {} at position {} is no dead letter of {projection}; 'lamphouse explain {}' says what became of it",
+                event.id,
+                event.position,
+                event.position
+            );
+        };
+        let today = Today::of_generation(session, &*store, generation)?;
+        let story = today.story(&event)?;
+        if out.json {
+            return out.document(&Shown {
+                dead_letter: &letter,
+                story,
+            });
+        }
+        let mut lines = about(&letter, out.style);
+        lines.push(String::new());
+        lines.extend(story.lines(out.style));
+        lines.iter().try_for_each(|line| out.line(line))
+    }
+}
+
+/// The public generation's, else the newest one's.
+fn most_interesting(
+    letters: Vec<DeadLetter>,
+    generations: &[GenerationRecord],
+) -> Option<(DeadLetter, &GenerationRecord)> {
+    letters
+        .into_iter()
+        .filter_map(|letter| {
+            let generation = generations.iter().find(|one| one.id == letter.generation)?;
+            Some((letter, generation))
+        })
+        .max_by_key(|(_, generation)| (generation.state == GenerationState::Live, generation.id))
+}
+
+fn about(letter: &DeadLetter, style: Style) -> Vec<String> {
+    let mut lines = vec![
+        style.bold(&plain(&format!(
+            "{} {} ({})",
+            letter.projection, letter.version, letter.generation
+        ))),
+        format!("  position  {}", units::count(letter.position.0)),
+        format!("  stream    {}", plain(&letter.stream_id)),
+        format!("  parked    {}", time(letter.parked_at)),
+    ];
+    if let Some(first) = letter.behind {
+        lines.push(format!(
+            "  waits behind position {} of its stream, which failed",
+            units::count(first.0)
+        ));
+        return lines;
+    }
+    lines.push(format!(
+        "  tried     {}, last {}",
+        units::counted(letter.attempts, "time", "times"),
+        time(letter.tried_at)
+    ));
+    if let Some(part) = letter.part.filter(|part| *part > 0) {
+        lines.push(format!("  part      {part} of what upcasters made of it"));
+    }
+    lines.push(format!("  digest    {}", letter.digest));
+    lines.push(style.bad(&plain_lines(&letter.message)));
+    if !letter.trace.is_empty() {
+        lines.push(plain_lines(&letter.trace));
+    }
+    let log: Vec<LogLine> = serde_json::from_value(letter.log.clone()).unwrap_or_default();
+    if !log.is_empty() {
+        lines.push("the plugin's log".to_owned());
+        let shown = |line: &LogLine| format!("  {:5}  {}", plain(&line.level), plain_lines(&line.message));
+        lines.extend(log.iter().map(shown));
+    }
+    lines
+}
+
+/// What `retry --json` and `discard --json` print.
+#[derive(Serialize)]
+struct Settled {
+    projection: String,
+    message: String,
+    #[serde(flatten)]
+    outcome: LettersOutcome,
+}
+
+impl Retry {
+    fn run(self, session: &Session, out: &mut Output) -> Result<()> {
+        let operator = session.reach()?.operator;
+        let mut all = LettersOutcome::default();
+        let message = loop {
+            let verb = Verb::RetryDeadLetters {
+                stream_id: self.stream.clone(),
+                accept_reorder: self.accept_reorder,
+            };
+            let outcome = operator.operate(&self.projection, verb)?;
+            let letters = outcome.letters.unwrap_or_default();
+            let is_over = !letters.more;
+            all = LettersOutcome {
+                replayed: all.replayed + letters.replayed,
+                ..letters
+            };
+            if is_over {
+                break outcome.message;
+            }
+        };
+        let failed = all.failed.len();
+        if out.json {
+            out.document(&Settled {
+                projection: self.projection,
+                message,
+                outcome: all,
+            })?;
+        } else {
+            out.line(plain_lines(&message))?;
+            for failure in &all.failed {
+                out.line(format!(
+                    "  {} at position {}: {}",
+                    plain(&failure.stream_id),
+                    units::count(failure.position),
+                    out.style.bad(&plain_lines(&failure.message))
+                ))?;
+            }
+        }
+        match failed {
+            0 => Ok(()),
+            1 => bail!("1 stream has an event that still fails"),
+            failed => bail!("{failed} streams have an event that still fails"),
+        }
+    }
+}
+
+impl DiscardArgs {
+    fn run(self, session: &Session, out: &mut Output) -> Result<()> {
+        let event_id = match &self.event {
+            Some(event) => Some(find_event(&*session.log()?, event)?.id.to_string()),
+            None => None,
+        };
+        let verb = Verb::DiscardDeadLetters {
+            event_id,
+            stream_id: self.stream,
+            reason: self.reason,
+            by: user(),
+        };
+        let outcome = session.reach()?.operator.operate(&self.projection, verb)?;
+        if out.json {
+            return out.document(&Settled {
+                projection: self.projection,
+                message: outcome.message,
+                outcome: outcome.letters.unwrap_or_default(),
+            });
+        }
+        out.line(plain_lines(&outcome.message))
+    }
+}
+
+/// Who runs this command, as far as the environment says.
+fn user() -> String {
+    ["USER", "LOGNAME", "USERNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The event of a position or an id.
+pub(super) fn find_event(log: &dyn crate::log::EventLog, text: &str) -> Result<StoredEvent> {
+    let found = if let Ok(position) = text.replace([',', '_'], "").parse::<u64>() {
+        log.event(Position(position))?
+    } else if let Ok(id) = uuid::Uuid::parse_str(text) {
+        log.event_by_id(EventId(id))?
+    } else {
+        return Err(anyhow!(UsageError(format!(
+            "'{}' is neither a position nor an event id",
+            plain(text)
+        ))));
+    };
+    found.ok_or_else(|| anyhow!("the log has no event {}", plain(text)))
+}
+
+fn known(store: &dyn TableStore, name: &str) -> Result<PluginName> {
+    let all = store.projections()?;
+    match all.iter().find(|record| record.name.as_str() == name) {
+        Some(record) => Ok(record.name.clone()),
+        None => {
+            let names: Vec<&str> = all.iter().map(|record| record.name.as_str()).collect();
+            let there = if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            };
+            bail!("there is no projection '{}'; there are: {there}", plain(name))
+        }
+    }
+}
+
+fn time(micros: i64) -> String {
+    units::time(chrono::DateTime::from_timestamp_micros(micros).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{GenerationId, PluginDigest};
+
+    fn letter(position: u64, behind: Option<u64>) -> DeadLetter {
+        DeadLetter {
+            generation: GenerationId(3),
+            projection: PluginName::new("orders").expect("a name"),
+            position: Position(position),
+            part: None,
+            event_id: EventId(uuid::Uuid::from_u128(u128::from(position))),
+            stream_id: "order-7".to_owned(),
+            event_type: "LineAdded".to_owned(),
+            behind: behind.map(Position),
+            message: if behind.is_some() { "" } else { "it failed\nbadly" }.to_owned(),
+            trace: "  0: orders::project".to_owned(),
+            log: serde_json::json!([{"level": "error", "message": "no price"}]),
+            digest: PluginDigest::of(b""),
+            version: "1.0.0".to_owned(),
+            attempts: u64::from(behind.is_none()),
+            parked_at: 1_291_191_960_000_000,
+            tried_at: 1_291_191_960_000_000,
+        }
+    }
+
+    #[test]
+    fn a_list_shows_why_each_is_parked() {
+        let letters = [letter(4_711, None), letter(4_720, Some(4_711))];
+        insta::assert_snapshot!(render(&letters, None, Style::default()).join("\n"), @"
+        projection  generation  position  stream   type       tries  parked                why
+        orders      g3             4,711  order-7  LineAdded      1  2010-12-01 08:26:00Z  it failed
+        orders      g3             4,720  order-7  LineAdded      0  2010-12-01 08:26:00Z  waits behind position 4,711
+        ");
+    }
+
+    #[test]
+    fn one_letter_is_shown_with_all_that_is_known() {
+        insta::assert_snapshot!(about(&letter(4_711, None), Style::default()).join("\n"), @"
+        orders 1.0.0 (g3)
+          position  4,711
+          stream    order-7
+          parked    2010-12-01 08:26:00Z
+          tried     1 time, last 2010-12-01 08:26:00Z
+          digest    e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+        it failed
+        badly
+          0: orders::project
+        the plugin's log
+          error  no price
+        ");
+        let waits = about(&letter(4_720, Some(4_711)), Style::default());
+        assert!(waits[4].contains("waits behind position 4,711"), "{waits:?}");
+    }
+}
