@@ -1,5 +1,6 @@
 //! Where things are in the repository and in `target`.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -58,7 +59,8 @@ pub fn real_data(name: &str) -> Option<PathBuf> {
 pub fn build_host() -> Result<PathBuf> {
     // No `--package`: one set of features for the whole workspace, so that nothing compiles twice.
     let status = Command::new(cargo())
-        .args(["build", "--quiet", "--bin", "lamphouse"])
+        .args(["build", "--bin", "lamphouse"])
+        .args(quiet_for_machines())
         .current_dir(root())
         .status()
         .context("cannot run cargo")?;
@@ -66,6 +68,11 @@ pub fn build_host() -> Result<PathBuf> {
         bail!("`cargo build --bin lamphouse` failed; its output is above");
     }
     Ok(host())
+}
+
+/// A person sees cargo's progress, for the first build takes minutes; a log is spared a line for each crate.
+fn quiet_for_machines() -> Option<&'static str> {
+    (!std::io::stderr().is_terminal()).then_some("--quiet")
 }
 
 /// The library that keeps what a loss of power would leave (`tests/power-loss`), built first (quick when it is fresh).
