@@ -66,7 +66,7 @@ impl Pieces {
 }
 
 fn killed_at_any_moment_the_host_loses_nothing_and_applies_nothing_twice(database: Database) {
-    let kills = if long() { 52 } else { 8 };
+    let kills = if long() { 60 } else { 8 };
     let project = Project::with_settings(
         database,
         "[projection]\nkeep_generations = 1\nfollow_retired = true\n",
