@@ -70,7 +70,7 @@ impl Today {
     /// What one event becomes, step by step.
     pub(super) fn story<'e>(&self, event: &'e StoredEvent) -> Result<Story<'e>> {
         let id = event.id.to_string();
-        let stored = packed_event(event, &id);
+        let stored = event.borrowed(&id);
         let mut steps = Vec::new();
         let mut broken = None;
         let lifted = self.0.show(&[stored], &Arc::default(), &mut |step| {
@@ -129,7 +129,7 @@ impl Today {
         let stored: Vec<packed::Event<'_>> = events
             .iter()
             .zip(&ids)
-            .map(|(event, id)| packed_event(event, id))
+            .map(|(event, id)| event.borrowed(id))
             .collect();
         match self.0.show(&stored, &Arc::default(), &mut |_| {}) {
             Ok(lifted) => events
@@ -139,23 +139,6 @@ impl Today {
                 .collect(),
             Err((_, fault)) => bail!("{}", fault.message),
         }
-    }
-}
-
-fn packed_event<'e>(event: &'e StoredEvent, id: &'e str) -> packed::Event<'e> {
-    packed::Event {
-        position: event.position.0,
-        part: 0,
-        id,
-        stream_id: &event.stream_id,
-        stream_type: &event.stream_type,
-        stream_version: event.stream_version.0,
-        event_type: &event.event_type,
-        schema_version: event.schema_version,
-        data: event.data.get(),
-        metadata: event.metadata.get(),
-        occurred_at: event.occurred_at.timestamp_micros(),
-        recorded_at: event.recorded_at.timestamp_micros(),
     }
 }
 

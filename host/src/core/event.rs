@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use lamphouse_contract::Subscription;
+use lamphouse_contract::{Subscription, packed};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -58,6 +58,26 @@ pub struct StoredEvent {
     pub occurred_at: chrono::DateTime<chrono::Utc>,
     /// When it was stored; never goes back.
     pub recorded_at: chrono::DateTime<chrono::Utc>,
+}
+
+impl StoredEvent {
+    /// As a plugin sees it. `id` is its id as text, which the caller keeps.
+    pub fn borrowed<'e>(&'e self, id: &'e str) -> packed::Event<'e> {
+        packed::Event {
+            position: self.position.0,
+            part: 0,
+            id,
+            stream_id: &self.stream_id,
+            stream_type: &self.stream_type,
+            stream_version: self.stream_version.0,
+            event_type: &self.event_type,
+            schema_version: self.schema_version,
+            data: self.data.get(),
+            metadata: self.metadata.get(),
+            occurred_at: self.occurred_at.timestamp_micros(),
+            recorded_at: self.recorded_at.timestamp_micros(),
+        }
+    }
 }
 
 /// Which events to read: any of these subscriptions; none at all means every event.

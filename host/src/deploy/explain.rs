@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lamphouse_contract::{Descriptor, Subscription, packed};
+use lamphouse_contract::{Descriptor, Subscription};
 use serde::Serialize;
 
 use super::host::HostError;
@@ -120,20 +120,7 @@ fn not_wanted(
         any_of: descriptor.subscriptions.clone(),
     };
     let id = event.id.to_string();
-    let stored = packed::Event {
-        position: event.position.0,
-        part: 0,
-        id: &id,
-        stream_id: &event.stream_id,
-        stream_type: &event.stream_type,
-        stream_version: event.stream_version.0,
-        event_type: &event.event_type,
-        schema_version: event.schema_version,
-        data: event.data.get(),
-        metadata: event.metadata.get(),
-        occurred_at: event.occurred_at.timestamp_micros(),
-        recorded_at: event.recorded_at.timestamp_micros(),
-    };
+    let stored = event.borrowed(&id);
     let mut dropped_by = None;
     let lifted = upcasters.show(&[stored], &Arc::default(), &mut |step| {
         if step.after.is_empty() {

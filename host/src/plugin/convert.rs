@@ -3,7 +3,7 @@
 
 use lamphouse_contract::{
     Cell, CellChange, Change, Column, ColumnType, Decimal, DecimalError, Descriptor, EventSchema, Row, Rule,
-    Subscription, TableSchema, UpcasterDescriptor, Value,
+    Subscription, TableSchema, UpcasterDescriptor, Value, packed,
 };
 use serde_json::value::RawValue;
 
@@ -17,6 +17,24 @@ pub(super) fn values_in(values: Vec<types::Value>) -> Result<Row, (usize, String
     numbered
         .map(|(index, value)| value_in(value).map_err(|why| (index, why)))
         .collect()
+}
+
+/// An event for a guest, as a record that borrows.
+pub(super) fn event_out<'e>(event: &packed::Event<'e>) -> types::Event<'e> {
+    types::Event {
+        position: event.position,
+        part: event.part,
+        id: event.id,
+        stream_id: event.stream_id,
+        stream_type: event.stream_type,
+        stream_version: event.stream_version,
+        event_type: event.event_type,
+        schema_version: event.schema_version,
+        data: event.data,
+        metadata: event.metadata,
+        occurred_at: event.occurred_at,
+        recorded_at: event.recorded_at,
+    }
 }
 
 /// A row for a guest.

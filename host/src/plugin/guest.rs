@@ -9,7 +9,6 @@ use wasmtime::component::InstancePre;
 
 use super::bindings::packed::PackedProjectorPluginPre;
 use super::bindings::typed::ProjectorPluginPre;
-use super::bindings::typed::exports::lamphouse::plugin::projector::Event;
 use super::bindings::types;
 use super::engine::misfit;
 use super::fault::{self, HostFault};
@@ -197,7 +196,7 @@ impl World {
 }
 
 /// Events as records that borrow from the batch.
-fn typed_events(bytes: &[u8]) -> wasmtime::Result<Vec<Event<'_>>> {
+fn typed_events(bytes: &[u8]) -> wasmtime::Result<Vec<types::Event<'_>>> {
     // A log reader of ours wrote the batch.
     let misread = |error: packed::PackedError| HostFault {
         class: Class::Bug,
@@ -206,20 +205,7 @@ fn typed_events(bytes: &[u8]) -> wasmtime::Result<Vec<Event<'_>>> {
     let mut typed = Vec::new();
     for event in packed::events(bytes) {
         let event = event.map_err(misread)?;
-        typed.push(Event {
-            position: event.position,
-            part: event.part,
-            id: event.id,
-            stream_id: event.stream_id,
-            stream_type: event.stream_type,
-            stream_version: event.stream_version,
-            event_type: event.event_type,
-            schema_version: event.schema_version,
-            data: event.data,
-            metadata: event.metadata,
-            occurred_at: event.occurred_at,
-            recorded_at: event.recorded_at,
-        });
+        typed.push(convert::event_out(&event));
     }
     Ok(typed)
 }

@@ -117,23 +117,7 @@ impl Upcaster {
         store: &mut Store<State>,
         events: &[packed::Event<'_>],
     ) -> wasmtime::Result<Result<Vec<Vec<upcaster::Lifted>>, types::Failure>> {
-        let typed: Vec<types::Event<'_>> = events
-            .iter()
-            .map(|event| types::Event {
-                position: event.position,
-                part: event.part,
-                id: event.id,
-                stream_id: event.stream_id,
-                stream_type: event.stream_type,
-                stream_version: event.stream_version,
-                event_type: event.event_type,
-                schema_version: event.schema_version,
-                data: event.data,
-                metadata: event.metadata,
-                occurred_at: event.occurred_at,
-                recorded_at: event.recorded_at,
-            })
-            .collect();
+        let typed: Vec<types::Event<'_>> = events.iter().map(convert::event_out).collect();
         let instance = self.pre.instantiate(&mut *store)?;
         instance.lamphouse_plugin_upcaster().call_upcast(store, &typed)
     }

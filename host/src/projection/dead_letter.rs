@@ -74,16 +74,8 @@ impl Replay {
             self.store.reader(&self.generation)?,
             false,
         );
-        let mut work = Work {
-            replay: &self,
-            revision: book.revision,
-            rows: Some(rows),
-            done: Vec::new(),
-            outcome: Replayed::default(),
-        };
-        let mut streams = wanted(book, self.stream_id.as_deref());
-        streams.sort_by_key(|(_, first)| *first);
-        for (stream, _) in streams {
+        let (mut work, streams) = Work::new(&self, book, rows);
+        for stream in streams {
             work.stream(&mut *writer, &stream)?;
             if work.outcome.more {
                 break;
@@ -104,16 +96,8 @@ impl Replay {
             false => Box::new(Nothing),
         };
         let rows = Rows::new(&self.generation.descriptor, reader, !on_its_rows);
-        let mut work = Work {
-            replay: &self,
-            revision: book.revision,
-            rows: Some(rows),
-            done: Vec::new(),
-            outcome: Replayed::default(),
-        };
-        let mut streams = wanted(book, self.stream_id.as_deref());
-        streams.sort_by_key(|(_, first)| *first);
-        for (stream, _) in streams {
+        let (mut work, streams) = Work::new(&self, book, rows);
+        for stream in streams {
             work.rehearse(&stream)?;
             if work.outcome.more {
                 break;
@@ -152,13 +136,6 @@ impl Replay {
     }
 }
 
-fn wanted(book: LetterBook, stream_id: Option<&str>) -> Vec<(String, Position)> {
-    let streams = book.streams.into_iter();
-    streams
-        .filter(|(stream, _)| stream_id.is_none_or(|wanted| wanted == stream))
-        .collect()
-}
-
 struct Work<'r> {
     replay: &'r Replay,
     revision: u64,
@@ -169,7 +146,22 @@ struct Work<'r> {
     outcome: Replayed,
 }
 
-impl Work<'_> {
+impl<'r> Work<'r> {
+    /// The work, and the streams that are wanted, in the order of their first parked events.
+    fn new(replay: &'r Replay, book: LetterBook, rows: Rows) -> (Self, Vec<String>) {
+        let mut streams = book.streams;
+        streams.retain(|(stream, _)| replay.stream_id.as_deref().is_none_or(|wanted| wanted == stream));
+        streams.sort_by_key(|(_, first)| *first);
+        let work = Self {
+            replay,
+            revision: book.revision,
+            rows: Some(rows),
+            done: Vec::new(),
+            outcome: Replayed::default(),
+        };
+        (work, streams.into_iter().map(|(stream, _)| stream).collect())
+    }
+
     /// A stream's events in order, up to the first that fails.
     fn stream(&mut self, writer: &mut dyn TableWriter, stream: &str) -> Result<(), StoreError> {
         let mut query = LetterQuery {
@@ -349,23 +341,7 @@ fn batch_of(event: &StoredEvent) -> EventBatch {
     let id = event.id.to_string();
     let mut batch = EventBatch::default();
     batch.push(event.position, event.id, |bytes| {
-        packed::write_event(
-            bytes,
-            &packed::Event {
-                position: event.position.0,
-                part: 0,
-                id: &id,
-                stream_id: &event.stream_id,
-                stream_type: &event.stream_type,
-                stream_version: event.stream_version.0,
-                event_type: &event.event_type,
-                schema_version: event.schema_version,
-                data: event.data.get(),
-                metadata: event.metadata.get(),
-                occurred_at: event.occurred_at.timestamp_micros(),
-                recorded_at: event.recorded_at.timestamp_micros(),
-            },
-        );
+        packed::write_event(bytes, &event.borrowed(&id));
     });
     batch.through = event.position;
     batch.through_id = Some(event.id);

@@ -72,21 +72,7 @@ fn check_batch(batch: &EventBatch, expected: &[&StoredEvent]) {
             (stored.position, stored.id)
         );
         let id = stored.id.to_string();
-        let all = packed::Event {
-            position: stored.position.0,
-            part: 0,
-            id: &id,
-            stream_id: &stored.stream_id,
-            stream_type: &stored.stream_type,
-            stream_version: stored.stream_version.0,
-            event_type: &stored.event_type,
-            schema_version: stored.schema_version,
-            data: stored.data.get(),
-            metadata: stored.metadata.get(),
-            occurred_at: stored.occurred_at.timestamp_micros(),
-            recorded_at: stored.recorded_at.timestamp_micros(),
-        };
-        assert_eq!(*event, all);
+        assert_eq!(*event, stored.borrowed(&id));
     }
 }
 
