@@ -285,6 +285,11 @@ impl ProjectionView {
         } else if let Some((building, view)) = on_the_way {
             let word = match (view.record.state, self.note.is_empty()) {
                 (_, false) => self.note.clone(),
+                (GenerationState::Ready, true) if view.status.is_none() && self.chore.is_none() => format!(
+                    "generation g{} is level; the next `lamphouse serve` or `catch-up` switches to it, or says what it \
+                     waits for",
+                    building.generation
+                ),
                 (GenerationState::Ready, true) => {
                     format!(
                         "generation g{} is level; {}",

@@ -40,4 +40,20 @@ pub(super) mod upcasting {
     });
 }
 
+/// World `packed-upcaster-plugin`, on the same types and log.
+pub(super) mod packed_upcasting {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "packed-upcaster-plugin",
+        ownership: Borrowing { duplicate_if_necessary: false },
+        imports: { default: trappable },
+        with: {
+            "lamphouse:plugin/types": super::typed::lamphouse::plugin::types,
+            "lamphouse:plugin/upcaster-types": super::upcasting::lamphouse::plugin::upcaster_types,
+            "lamphouse:plugin/log": super::typed::lamphouse::plugin::log,
+        },
+    });
+}
+
 pub(super) use typed::lamphouse::plugin::{log, tables, types};
+pub(super) use upcasting::lamphouse::plugin::upcaster_types;

@@ -8,8 +8,7 @@ use lamphouse_contract::{
 use serde_json::value::RawValue;
 
 use super::Lifted;
-use super::bindings::types;
-use super::bindings::upcasting::exports::lamphouse::plugin::upcaster;
+use super::bindings::{types, upcaster_types};
 
 /// Values of a row, a key or a prefix from a guest; the error says which is wrong, by its place, and why.
 pub(super) fn values_in(values: Vec<types::Value>) -> Result<Row, (usize, String)> {
@@ -160,7 +159,7 @@ pub(super) fn descriptor_in(descriptor: types::Descriptor) -> Result<Descriptor,
 }
 
 /// What an upcaster says of itself, not yet checked.
-pub(super) fn upcaster_descriptor_in(descriptor: upcaster::UpcasterDescriptor) -> UpcasterDescriptor {
+pub(super) fn upcaster_descriptor_in(descriptor: upcaster_types::UpcasterDescriptor) -> UpcasterDescriptor {
     UpcasterDescriptor {
         name: descriptor.name,
         version: descriptor.version,
@@ -176,7 +175,7 @@ pub(super) fn upcaster_descriptor_in(descriptor: upcaster::UpcasterDescriptor) -
     }
 }
 
-fn schema_in(schema: upcaster::Schema) -> EventSchema {
+fn schema_in(schema: upcaster_types::Schema) -> EventSchema {
     EventSchema {
         event_type: schema.event_type,
         schema_version: schema.schema_version,
@@ -184,21 +183,50 @@ fn schema_in(schema: upcaster::Schema) -> EventSchema {
 }
 
 /// An event out of an upcaster; the error says what no event may hold.
-pub(super) fn lifted_in(lifted: upcaster::Lifted) -> Result<Lifted, String> {
-    let json = |what: &str, text: &str| match serde_json::from_str::<&RawValue>(text) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("its {what} is not JSON: {error}")),
-    };
-    json("data", &lifted.data)?;
-    json("metadata", &lifted.metadata)?;
-    if !lifted.metadata.trim_start().starts_with('{') {
-        return Err("its metadata is JSON, but no object".to_owned());
-    }
+pub(super) fn lifted_in(lifted: upcaster_types::Lifted) -> Result<Lifted, String> {
+    is_data(&lifted.data)?;
+    is_metadata(&lifted.metadata)?;
     Ok(Lifted {
         schema: schema_in(lifted.schema),
         data: lifted.data,
         metadata: lifted.metadata,
     })
+}
+
+/// An event out of an upcaster of the packed lane, made of `given`; the error says what no event may hold.
+pub(super) fn packed_lifted_in(
+    lifted: &packed::Lifted<'_>,
+    given: &packed::Event<'_>,
+) -> Result<Lifted, String> {
+    lifted.data.map_or(Ok(()), is_data)?;
+    lifted.metadata.map_or(Ok(()), is_metadata)?;
+    Ok(Lifted {
+        schema: EventSchema {
+            event_type: lifted.event_type.to_owned(),
+            schema_version: lifted.schema_version,
+        },
+        data: lifted.data.unwrap_or(given.data).to_owned(),
+        metadata: lifted.metadata.unwrap_or(given.metadata).to_owned(),
+    })
+}
+
+fn is_data(text: &str) -> Result<(), String> {
+    is_json("data", text)
+}
+
+fn is_metadata(text: &str) -> Result<(), String> {
+    is_json("metadata", text)?;
+    match text.trim_start().starts_with('{') {
+        true => Ok(()),
+        false => Err("its metadata is JSON, but no object".to_owned()),
+    }
+}
+
+fn is_json(what: &str, text: &str) -> Result<(), String> {
+    match serde_json::from_str::<&RawValue>(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("its {what} is not JSON: {error}")),
+    }
 }
 
 fn table_in(table: types::TableSchema, problems: &mut Vec<String>) -> TableSchema {

@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, Store, UpdateDeadline, WasmBacktraceDetails};
 
-use super::bindings::upcasting::UpcasterPluginPre;
 use super::code_cache::CodeCache;
 use super::fault::FRAMES_MAX;
 use super::inspect::{File, inspect};
 use super::log_book::LogBook;
 use super::state::{ProjectState, State};
-use super::{AnyPlugin, Plugin, PluginError, Upcaster, encode, linker};
+use super::{AnyPlugin, Plugin, PluginError, Upcaster, encode, linker, upcaster};
 use crate::core::PluginDigest;
 use crate::core::limits::PluginLimits;
 
@@ -73,10 +72,10 @@ impl Sandbox {
         let digest = PluginDigest::of(bytes);
         let component = self.component(&digest, bytes)?;
         let pre = self.linker().instantiate_pre(&component).map_err(misfit)?;
-        match UpcasterPluginPre::new(pre.clone()) {
-            Ok(upcaster) => Upcaster::new(self.clone(), digest, upcaster)
+        match upcaster::World::of(&pre) {
+            Some(world) => Upcaster::new(self.clone(), digest, world)
                 .map(|upcaster| AnyPlugin::Upcaster(Arc::new(upcaster))),
-            Err(_) => {
+            None => {
                 Plugin::new(self.clone(), digest, pre).map(|plugin| AnyPlugin::Projector(Arc::new(plugin)))
             }
         }

@@ -7,12 +7,12 @@ use super::PluginError;
 /// The contract that this host serves.
 pub(super) const CONTRACT_VERSION: &str = "0.1.0";
 
-/// How a projector's calls cross the boundary.
+/// How a plugin's calls cross the boundary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// World `projector-plugin`: events as records, one host call a change.
+    /// Worlds `projector-plugin` and `upcaster-plugin`: records and lists; of a projector, one host call a change.
     Typed,
-    /// World `packed-projector-plugin`: byte lists both ways.
+    /// Worlds `packed-projector-plugin` and `packed-upcaster-plugin`: byte lists both ways.
     Packed,
 }
 
@@ -49,7 +49,10 @@ pub fn is_upcaster(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\0asm")
         && Outline::read(bytes).is_ok_and(|outline| {
             let mut exports = outline.exports.iter();
-            exports.any(|export| export.starts_with("lamphouse:plugin/upcaster@"))
+            exports.any(|export| {
+                export.starts_with("lamphouse:plugin/upcaster@")
+                    || export.starts_with("lamphouse:plugin/packed-upcaster@")
+            })
         })
 }
 
@@ -237,10 +240,14 @@ impl Outline {
                 .map(String::as_str)
         };
         let ours = |name: &str| name.ends_with(&format!("@{CONTRACT_VERSION}"));
-        let projector = exported("packed-projector")
-            .filter(|name| ours(name))
-            .or(exported("projector"));
-        match (projector, exported("upcaster")) {
+        let of_kind = |packed: &str, typed: &str| {
+            exported(packed)
+                .filter(|name| ours(name))
+                .or(exported(typed))
+                .or(exported(packed))
+        };
+        let projector = of_kind("packed-projector", "projector");
+        match (projector, of_kind("packed-upcaster", "upcaster")) {
             (Some(projector), Some(upcaster)) => {
                 return Err(PluginError::World(format!(
                     "the plugin exports both {projector} and {upcaster}: a plugin is a projector or an upcaster. Make two \
@@ -262,8 +269,8 @@ impl Outline {
         };
         Err(PluginError::World(format!(
             "the component is of another world: it exports {has}, and a plugin exports \
-             lamphouse:plugin/projector@{CONTRACT_VERSION}, lamphouse:plugin/packed-projector@{CONTRACT_VERSION} or \
-             lamphouse:plugin/upcaster@{CONTRACT_VERSION}"
+             lamphouse:plugin/projector@{CONTRACT_VERSION}, lamphouse:plugin/packed-projector@{CONTRACT_VERSION}, \
+             lamphouse:plugin/upcaster@{CONTRACT_VERSION} or lamphouse:plugin/packed-upcaster@{CONTRACT_VERSION}"
         )))
     }
 }
@@ -280,7 +287,9 @@ fn allowed_interface(name: &str) -> bool {
         return false;
     };
     match package {
-        "lamphouse:plugin" => version == CONTRACT_VERSION && matches!(interface, "tables" | "log" | "types"),
+        "lamphouse:plugin" => {
+            version == CONTRACT_VERSION && matches!(interface, "tables" | "log" | "types" | "upcaster-types")
+        }
         "wasi:cli" | "wasi:clocks" | "wasi:random" | "wasi:io" | "wasi:filesystem" | "wasi:sockets" => {
             version.starts_with("0.2.")
         }

@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
-use lamphouse_sdk::Decimal;
+use lamphouse_sdk::prelude::*;
 use serde::Deserialize;
 
-/// `OrderPlaced`, `OrderCancelled`, and the head of `AdjustmentPosted`.
+/// Digits of a pound after the point.
+const PENCE_DIGITS: u8 = 2;
+
+/// `OrderPlaced`, `OrderCancelled` (`CreditNoteIssued`), and the head of `AdjustmentPosted` (`AdjustmentOpened`).
 #[derive(Deserialize)]
 pub(crate) struct Header<'a> {
     /// None for sales to nobody in particular.
@@ -15,9 +18,28 @@ pub(crate) struct Header<'a> {
     pub(crate) country: Cow<'a, str>,
 }
 
-/// `LineAdded`, `LineReturned` (its quantity is negative), and the line of `AdjustmentPosted`.
+/// `LineAdded`, `LineReturned` (its quantity is negative), and the line of `AdjustmentPosted` (`LineAdjusted`).
 #[derive(Deserialize)]
 pub(crate) struct Line {
     pub(crate) quantity: i64,
-    pub(crate) unit_price: Decimal,
+    /// In pounds: the stored form.
+    unit_price: Option<Decimal>,
+    /// In pence: what `order-upcasters` makes of it.
+    unit_price_minor: Option<i64>,
+    /// Digits after the point of `unit_price_minor`, where they are not two.
+    minor_digits: Option<u8>,
+}
+
+impl Line {
+    /// Price of one piece, in pounds.
+    pub(crate) fn unit_price(&self) -> Result<Decimal> {
+        match (self.unit_price, self.unit_price_minor) {
+            (Some(pounds), _) => Ok(pounds),
+            (None, Some(minor)) => {
+                let digits = self.minor_digits.unwrap_or(PENCE_DIGITS);
+                Ok(Decimal::new(i128::from(minor), digits)?)
+            }
+            (None, None) => fault!("a line has neither unit_price nor unit_price_minor"),
+        }
+    }
 }

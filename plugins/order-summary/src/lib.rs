@@ -1,5 +1,8 @@
 //! Keeps what a shop wants to know of its orders: one row an order, one a customer, and from version 2 on one a country.
 //!
+//! It takes the events as they are stored, and in the form that `order-upcasters` lifts them to: with or without it the
+//! rows are the same.
+//!
 //! Credit notes and adjustments are streams of their own and have rows of their own. A line names no customer, so the
 //! projector looks at the row of the line's order.
 
@@ -47,6 +50,9 @@ impl Projector for OrderSummary {
             .on("OrderCancelled")
             .on("LineReturned")
             .on("AdjustmentPosted")
+            .on("CreditNoteIssued")
+            .on("AdjustmentOpened")
+            .on("LineAdjusted")
             .table::<Order>()
             .table::<Customer>();
         #[cfg(feature = "countries")]
@@ -55,7 +61,7 @@ impl Projector for OrderSummary {
     }
 
     fn prefetch(event: &Event<'_>, wanted: &mut Wanted<'_>) {
-        if matches!(event.event_type, "LineAdded" | "LineReturned") {
+        if matches!(event.event_type, "LineAdded" | "LineReturned" | "LineAdjusted") {
             wanted.row::<Order>(event.stream_id);
         }
     }
@@ -63,7 +69,7 @@ impl Projector for OrderSummary {
     fn project(event: &Event<'_>, tables: &mut Tables<'_>) -> Result<()> {
         match event.event_type {
             "OrderPlaced" => open(event, Kind::Order, tables),
-            "OrderCancelled" => open(event, Kind::CreditNote, tables),
+            "OrderCancelled" | "CreditNoteIssued" => open(event, Kind::CreditNote, tables),
             "LineAdded" => line(event, Kind::Order, tables),
             "LineReturned" => line(event, Kind::CreditNote, tables),
             // One event that is header and line in one.
@@ -71,6 +77,8 @@ impl Projector for OrderSummary {
                 open(event, Kind::Adjustment, tables)?;
                 line(event, Kind::Adjustment, tables)
             }
+            "AdjustmentOpened" => open(event, Kind::Adjustment, tables),
+            "LineAdjusted" => line(event, Kind::Adjustment, tables),
             other => fault!("event type {other} was not asked for"),
         }
     }
@@ -100,7 +108,7 @@ fn open(event: &Event<'_>, kind: Kind, tables: &mut Tables<'_>) -> Result<()> {
 fn line(event: &Event<'_>, kind: Kind, tables: &mut Tables<'_>) -> Result<()> {
     let line: Line = event.data()?;
     let value = line
-        .unit_price
+        .unit_price()?
         .checked_mul(line.quantity)
         .context("value of the line")?;
 

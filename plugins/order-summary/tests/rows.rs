@@ -53,6 +53,36 @@ fn an_order_and_its_credit_note_are_two_rows_of_one_customer() {
 }
 
 #[test]
+fn lifted_events_give_the_same_rows_as_stored_ones() {
+    let stored = {
+        let mut harness = Harness::<OrderSummary>::new();
+        harness.given("order-1", "OrderPlaced", header(Some("17850")));
+        harness.given("order-1", "LineAdded", line(6, "2.55"));
+        harness.given("order-1", "LineAdded", line(1, "0.001"));
+        harness.given("order-C2", "OrderCancelled", header(Some("17850")));
+        let mut posted = header(None);
+        posted["quantity"] = 1.into();
+        posted["unit_price"] = "-11062.06".into();
+        harness.given("order-A3", "AdjustmentPosted", posted);
+        (harness.rows::<Order>(), harness.rows::<Customer>())
+    };
+    let lifted = {
+        let mut harness = Harness::<OrderSummary>::new();
+        harness.given("order-1", "OrderPlaced", header(Some("17850")));
+        let two = json!({"quantity": 6, "unit_price_minor": 255, "currency": "GBP"});
+        harness.given("order-1", "LineAdded", two);
+        let fine = json!({"quantity": 1, "unit_price_minor": 1, "minor_digits": 3, "currency": "GBP"});
+        harness.given("order-1", "LineAdded", fine);
+        harness.given("order-C2", "CreditNoteIssued", header(Some("17850")));
+        harness.given("order-A3", "AdjustmentOpened", header(None));
+        let adjusted = json!({"quantity": 1, "unit_price_minor": -1_106_206, "currency": "GBP"});
+        harness.given("order-A3", "LineAdjusted", adjusted);
+        (harness.rows::<Order>(), harness.rows::<Customer>())
+    };
+    assert_eq!(format!("{stored:?}"), format!("{lifted:?}"));
+}
+
+#[test]
 fn sales_to_nobody_in_particular_have_an_order_and_no_customer() {
     let mut harness = Harness::<OrderSummary>::new();
     harness.given("order-1", "OrderPlaced", header(None));

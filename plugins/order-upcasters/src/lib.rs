@@ -2,7 +2,7 @@
 //!
 //! | stored | today |
 //! |---|---|
-//! | `LineAdded` 1: `unit_price` in pounds, as text | `LineAdded` 2: `unit_price_minor` in pence, and `currency` |
+//! | `LineAdded` 1: `unit_price` in pounds, as text | `LineAdded` 2: `unit_price_minor` in pence, and `currency`; a price of part of a penny keeps its digits, and says how many: `minor_digits` |
 //! | `OrderCancelled` 1 | `CreditNoteIssued` 1, otherwise the same |
 //! | `AdjustmentPosted` 1: header and line in one | `AdjustmentOpened` 1, then `LineAdjusted` 1 |
 //! | `CartViewed` 1 | nothing |
@@ -14,35 +14,37 @@ use serde::{Deserialize, Serialize};
 
 /// Version 1 knew one currency, and did not say which.
 const CURRENCY: &str = "GBP";
-/// Digits of a pound after the point.
+/// Digits of a pound after the point, down to pence.
 const SCALE: u8 = 2;
 
-/// Fields that version 1 and version 2 share. Texts are borrowed from the event.
-#[derive(Deserialize, Serialize)]
-struct Line<'a> {
+/// A line as it was. Texts are borrowed from the event.
+#[derive(Deserialize)]
+struct LineV1<'a> {
     line_no: u32,
     #[serde(borrow)]
     sku: Cow<'a, str>,
     #[serde(borrow)]
     description: Option<Cow<'a, str>>,
     quantity: i64,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    unit_price: Decimal,
+    #[serde(borrow)]
     invoice_date: Option<Cow<'a, str>>,
 }
 
-#[derive(Deserialize)]
-struct LineV1<'a> {
-    #[serde(flatten, borrow)]
-    line: Line<'a>,
-    unit_price: Decimal,
-}
-
+/// A line as it is today.
 #[derive(Serialize)]
 struct LineV2<'a> {
-    #[serde(flatten)]
-    line: Line<'a>,
+    line_no: u32,
+    sku: Cow<'a, str>,
+    description: Option<Cow<'a, str>>,
+    quantity: i64,
     unit_price_minor: i64,
+    /// Digits after the point, where pence are too coarse: nothing is rounded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minor_digits: Option<u8>,
     currency: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invoice_date: Option<Cow<'a, str>>,
 }
 
 /// `AdjustmentPosted`, and the first of the two that it becomes.
@@ -88,14 +90,20 @@ impl Upcaster for OrderUpcasters {
 }
 
 fn line<'a>(event: &Event<'a>) -> Result<LineV2<'a>> {
-    let LineV1 { line, unit_price } = event.data()?;
-    let pence = unit_price
-        .rescale(SCALE)
-        .with_context(|| format!("unit_price {unit_price} is no whole number of pence"))?;
+    let line: LineV1 = event.data()?;
+    let minor = match line.unit_price.rescale(SCALE) {
+        Ok(pence) => pence,
+        Err(_) => line.unit_price,
+    };
     Ok(LineV2 {
-        line,
-        unit_price_minor: pence.mantissa().try_into()?,
+        line_no: line.line_no,
+        sku: line.sku,
+        description: line.description,
+        quantity: line.quantity,
+        unit_price_minor: minor.mantissa().try_into()?,
+        minor_digits: (minor.scale() != SCALE).then_some(minor.scale()),
         currency: CURRENCY,
+        invoice_date: line.invoice_date,
     })
 }
 

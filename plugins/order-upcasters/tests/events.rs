@@ -23,14 +23,20 @@ fn a_price_in_pounds_becomes_pence_and_a_currency() {
 }
 
 #[test]
-fn a_price_of_part_of_a_penny_fails_and_says_so() {
+fn a_price_of_part_of_a_penny_keeps_its_digits() {
     let harness = UpcasterHarness::<OrderUpcasters>::new();
-    let failure = harness.run(&TestEvent::new("order-1", "LineAdded", line_v1("0.001")));
-    let message = failure.expect_err("a tenth of a penny").message;
-    assert!(
-        message.starts_with("unit_price 0.001 is no whole number of pence"),
-        "{message}"
-    );
+    let mut lifted = line_v2(1);
+    lifted["minor_digits"] = 3.into();
+    let line = TestEvent::new("order-1", "LineAdded", line_v1("0.001"));
+    harness.given(&line).then([("LineAdded", 2, lifted)]);
+}
+
+#[test]
+fn a_price_without_end_fails_and_says_so() {
+    let harness = UpcasterHarness::<OrderUpcasters>::new();
+    let failure = harness.run(&TestEvent::new("order-1", "LineAdded", line_v1("1e9")));
+    let message = failure.expect_err("no decimal").message;
+    assert!(message.starts_with("data of LineAdded: "), "{message}");
 }
 
 #[test]

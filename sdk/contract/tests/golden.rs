@@ -377,6 +377,54 @@ fn changes_are_as_the_golden_file_says() {
 }
 
 #[test]
+fn lifted_events_are_as_the_golden_file_says() {
+    let lifted = |event_type, schema_version, data, metadata| packed::Lifted {
+        event_type,
+        schema_version,
+        data,
+        metadata,
+    };
+    let long = format!("{{\"note\":\"{}\"}}", "x".repeat(300));
+    let made = [
+        vec![],
+        vec![lifted("OrderPlaced", 2, Some("{\"total\":1250}"), None)],
+        vec![
+            lifted("AdjustmentOpened", 1, None, None),
+            lifted(
+                "LineAdjusted",
+                70_000,
+                Some(&long),
+                Some("{\"reason\":\"größe\"}"),
+            ),
+        ],
+    ]
+    .map(|list| {
+        let mut bytes = vec![];
+        packed::write_lifted_count(&mut bytes, list.len());
+        for lifted in &list {
+            packed::write_lifted(&mut bytes, lifted);
+        }
+        json!({"lifted": list.iter().map(lifted_to_json).collect::<Json>(), "hex": hex(&bytes)})
+    });
+    for vector in golden("lifted.json", &made.into_iter().collect()) {
+        let bytes = bytes_of(&vector);
+        let lists: Vec<_> = packed::lifted(&bytes).collect::<Result<_, _>>().unwrap();
+        assert_eq!(lists.len(), 1);
+        let list: Json = lists[0].iter().map(lifted_to_json).collect();
+        assert_eq!(list, vector["lifted"]);
+    }
+}
+
+fn lifted_to_json(lifted: &packed::Lifted<'_>) -> Json {
+    json!({
+        "event_type": lifted.event_type,
+        "schema_version": lifted.schema_version,
+        "data": lifted.data,
+        "metadata": lifted.metadata,
+    })
+}
+
+#[test]
 fn reads_and_answers_are_as_the_golden_file_says() {
     let row: Box<[Value]> = [text("order-1"), Value::Null, Value::Integer(3), decimal("12.50")].into();
     let made = [

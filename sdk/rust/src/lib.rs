@@ -217,11 +217,8 @@ macro_rules! export_upcaster {
                 }
 
                 fn upcast(
-                    events: ::std::vec::Vec<$crate::upcaster_guest::StoredEvent>,
-                ) -> ::core::result::Result<
-                    ::std::vec::Vec<::std::vec::Vec<$crate::upcaster_guest::Lifted>>,
-                    $crate::upcaster_guest::Failure,
-                > {
+                    events: ::std::vec::Vec<u8>,
+                ) -> ::core::result::Result<::std::vec::Vec<u8>, $crate::upcaster_guest::Failure> {
                     $crate::upcaster_guest::upcast::<$upcaster>(&events)
                 }
             }

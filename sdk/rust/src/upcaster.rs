@@ -127,32 +127,26 @@ fn schema((event_type, schema_version): (&str, u32)) -> EventSchema {
 
 /// Takes what an event is today, in order. Position, stream, times and id stay those of the stored event; metadata
 /// stays unless it is given too.
-pub struct Today<'e> {
-    event: Event<'e>,
-    pub(crate) given: Vec<Given>,
+pub struct Today<'t> {
+    given: &'t mut Vec<Given>,
 }
 
 /// One event that was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Given {
     pub(crate) schema: EventSchema,
-    pub(crate) data: String,
-    pub(crate) metadata: String,
+    /// None: as in the event that was given.
+    pub(crate) data: Option<String>,
+    /// None: as in the event that was given.
+    pub(crate) metadata: Option<String>,
 }
 
-impl<'e> Today<'e> {
-    pub(crate) fn new(event: Event<'e>) -> Self {
-        Self {
-            event,
-            given: Vec::new(),
-        }
-    }
-
+impl Today<'_> {
     /// Gives an event with data that serde writes.
     #[track_caller]
     pub fn give(&mut self, event_type: &str, schema_version: u32, data: &impl Serialize) -> Result<()> {
         let data = json(data)?;
-        self.give_json(event_type, schema_version, data, self.event.metadata.to_owned());
+        self.push(event_type, schema_version, Some(data), None);
         Ok(())
     }
 
@@ -172,13 +166,22 @@ impl<'e> Today<'e> {
 
     /// Gives the event under another type or version; its data and metadata stay as they are, to the letter.
     pub fn rename(&mut self, event_type: &str, schema_version: u32) -> Result<()> {
-        let (data, metadata) = (self.event.data.to_owned(), self.event.metadata.to_owned());
-        self.give_json(event_type, schema_version, data, metadata);
+        self.push(event_type, schema_version, None, None);
         Ok(())
     }
 
     /// Gives an event whose data and metadata are JSON text already.
     pub fn give_json(&mut self, event_type: &str, schema_version: u32, data: String, metadata: String) {
+        self.push(event_type, schema_version, Some(data), Some(metadata));
+    }
+
+    fn push(
+        &mut self,
+        event_type: &str,
+        schema_version: u32,
+        data: Option<String>,
+        metadata: Option<String>,
+    ) {
         self.given.push(Given {
             schema: schema((event_type, schema_version)),
             data,
@@ -196,10 +199,121 @@ fn json(value: &impl Serialize) -> Result<String> {
 }
 
 /// Lifts one event; `index` is its place in the call.
-pub(crate) fn upcast<U: Upcaster>(event: Event<'_>, index: usize) -> Result<Vec<Given>, Failure> {
-    let mut today = Today::new(event);
-    match U::upcast(&event, &mut today) {
-        Ok(()) => Ok(today.given),
-        Err(error) => Err(Failure::new(Some(index), &error)),
+pub(crate) fn upcast<U: Upcaster>(
+    event: Event<'_>,
+    index: usize,
+    given: &mut Vec<Given>,
+) -> Result<(), Failure> {
+    U::upcast(&event, &mut Today { given }).map_err(|error| Failure::new(Some(index), &error))
+}
+
+/// Lifts a call's packed events; gives what they became, packed.
+#[cfg(any(target_family = "wasm", test))]
+pub(crate) fn upcast_all<U: Upcaster>(events: &[u8]) -> Result<Vec<u8>, Failure> {
+    use lamphouse_contract::packed;
+
+    // What comes out is mostly as long as what went in.
+    let mut out = Vec::with_capacity(events.len());
+    let mut given = Vec::new();
+    for (index, event) in packed::events(events).enumerate() {
+        let event = event.map_err(|error| Failure::new(Some(index), &Error::from(error)))?;
+        upcast::<U>(Event(event), index, &mut given)?;
+        packed::write_lifted_count(&mut out, given.len());
+        for given in given.drain(..) {
+            packed::write_lifted(
+                &mut out,
+                &packed::Lifted {
+                    event_type: &given.schema.event_type,
+                    schema_version: given.schema.schema_version,
+                    data: given.data.as_deref(),
+                    metadata: given.metadata.as_deref(),
+                },
+            );
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use lamphouse_contract::packed;
+
+    use super::*;
+    use crate::fault;
+
+    struct Shop;
+
+    impl Upcaster for Shop {
+        fn describe() -> Rules {
+            Rules::new("shop", "1.0.0")
+        }
+
+        fn upcast(event: &Event<'_>, today: &mut Today<'_>) -> Result<()> {
+            match event.event_type {
+                "Old" => today.rename("New", 1),
+                "Both" => {
+                    today.give("One", 1, &1)?;
+                    today.give_json("Two", 2, "2".to_owned(), "{\"by\":\"us\"}".to_owned());
+                    Ok(())
+                }
+                "Gone" => Ok(()),
+                other => fault!("no {other}"),
+            }
+        }
+    }
+
+    fn events(types: &[&str]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for event_type in types {
+            let event = packed::Event {
+                position: 1,
+                part: 0,
+                id: "",
+                stream_id: "s-1",
+                stream_type: "s",
+                stream_version: 1,
+                event_type,
+                schema_version: 1,
+                data: "{}",
+                metadata: "{}",
+                occurred_at: 0,
+                recorded_at: 0,
+            };
+            packed::write_event(&mut bytes, &event);
+        }
+        bytes
+    }
+
+    #[test]
+    fn each_event_has_its_list_in_order() {
+        let bytes = upcast_all::<Shop>(&events(&["Gone", "Both", "Old"])).unwrap();
+        let lists: Vec<_> = packed::lifted(&bytes).map(Result::unwrap).collect();
+        let lifted = |event_type, schema_version, data, metadata| packed::Lifted {
+            event_type,
+            schema_version,
+            data,
+            metadata,
+        };
+        assert_eq!(
+            lists,
+            [
+                vec![],
+                vec![
+                    lifted("One", 1, Some("1"), None),
+                    lifted("Two", 2, Some("2"), Some("{\"by\":\"us\"}"))
+                ],
+                vec![lifted("New", 1, None, None)],
+            ]
+        );
+    }
+
+    #[test]
+    fn a_failure_names_the_event() {
+        let failure = upcast_all::<Shop>(&events(&["Old", "Stray"])).unwrap_err();
+        assert_eq!((failure.index, failure.message.as_str()), (Some(1), "no Stray"));
+        let cut = &events(&["Old", "Old"])[..20];
+        assert_eq!(upcast_all::<Shop>(cut).unwrap_err().index, Some(0));
     }
 }

@@ -1,26 +1,25 @@
-//! The sandbox's side of upcasters: the bindings of world `upcaster-plugin`, and what [`crate::export_upcaster!`] needs
-//! of them.
+//! The sandbox's side of upcasters: the bindings of world `packed-upcaster-plugin`, and what
+//! [`crate::export_upcaster!`] needs of them.
 
-use lamphouse_contract::{EventSchema, packed};
+use lamphouse_contract::EventSchema;
 
 use crate::log::Level;
-use crate::upcaster::upcast as upcast_one;
-use crate::{Event, Result, Upcaster};
+use crate::{Result, Upcaster};
 
 #[allow(missing_docs, clippy::all, unreachable_pub)]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",
-        world: "upcaster-plugin",
+        world: "packed-upcaster-plugin",
         pub_export_macro: true,
         default_bindings_module: "lamphouse_sdk::upcaster_guest::bindings",
     });
 }
 
-pub use bindings::exports::lamphouse::plugin::upcaster::{
-    Event as StoredEvent, Failure, Guest, Lifted, UpcasterDescriptor,
-};
-use bindings::exports::lamphouse::plugin::upcaster::{Rule, Schema};
+pub use bindings::exports::lamphouse::plugin::packed_upcaster::Guest;
+pub use bindings::lamphouse::plugin::types::Failure;
+pub use bindings::lamphouse::plugin::upcaster_types::UpcasterDescriptor;
+use bindings::lamphouse::plugin::upcaster_types::{Rule, Schema};
 
 /// What the exported `describe` gives.
 pub fn describe<U: Upcaster>() -> UpcasterDescriptor {
@@ -41,42 +40,16 @@ pub fn describe<U: Upcaster>() -> UpcasterDescriptor {
 }
 
 /// What the exported `upcast` does.
-pub fn upcast<U: Upcaster>(events: &[StoredEvent]) -> Result<Vec<Vec<Lifted>>, Failure> {
+pub fn upcast<U: Upcaster>(events: &[u8]) -> Result<Vec<u8>, Failure> {
     // A trap tells the host where, but not why: that is in the panic's message.
     std::panic::set_hook(Box::new(|panic| {
         crate::guest::write_log(Level::Error, &panic.to_string())
     }));
-    let events = events.iter().enumerate();
-    let lifted = events.map(|(index, event)| {
-        let event = Event(packed::Event {
-            position: event.position,
-            part: event.part,
-            id: &event.id,
-            stream_id: &event.stream_id,
-            stream_type: &event.stream_type,
-            stream_version: event.stream_version,
-            event_type: &event.event_type,
-            schema_version: event.schema_version,
-            data: &event.data,
-            metadata: &event.metadata,
-            occurred_at: event.occurred_at,
-            recorded_at: event.recorded_at,
-        });
-        let given = upcast_one::<U>(event, index).map_err(|failure| Failure {
-            index: failure.index,
-            message: failure.message,
-            trace: failure.trace,
-        })?;
-        Ok(given
-            .into_iter()
-            .map(|given| Lifted {
-                schema: to_wit(given.schema),
-                data: given.data,
-                metadata: given.metadata,
-            })
-            .collect())
-    });
-    lifted.collect()
+    crate::upcaster::upcast_all::<U>(events).map_err(|failure| Failure {
+        index: failure.index,
+        message: failure.message,
+        trace: failure.trace,
+    })
 }
 
 fn to_wit(schema: EventSchema) -> Schema {

@@ -75,7 +75,7 @@ impl<U: Upcaster> UpcasterHarness<U> {
     /// What the upcaster said.
     #[track_caller]
     pub fn run(&self, event: &TestEvent) -> Result<Lifted, Failure> {
-        let stored = Given {
+        let stored = Form {
             schema: EventSchema {
                 event_type: event.event_type.clone(),
                 schema_version: event.schema_version,
@@ -106,7 +106,11 @@ impl<U: Upcaster> UpcasterHarness<U> {
                         form.schema,
                         given.schema
                     );
-                    next.push(given);
+                    next.push(Form {
+                        schema: given.schema,
+                        data: given.data.unwrap_or_else(|| form.data.clone()),
+                        metadata: given.metadata.unwrap_or_else(|| form.metadata.clone()),
+                    });
                 }
             }
             forms = next;
@@ -118,7 +122,7 @@ impl<U: Upcaster> UpcasterHarness<U> {
         panic!("the rules form a cycle: the host would refuse this upcaster");
     }
 
-    fn step(&self, event: &TestEvent, form: &Given, part: usize) -> Result<Vec<Given>, Failure> {
+    fn step(&self, event: &TestEvent, form: &Form, part: usize) -> Result<Vec<Given>, Failure> {
         // 2024-01-01T00:00:00Z, as in a projector's harness.
         let at = event
             .occurred_at
@@ -137,27 +141,36 @@ impl<U: Upcaster> UpcasterHarness<U> {
             occurred_at: at,
             recorded_at: at,
         });
-        upcast::<U>(event, 0)
+        let mut given = Vec::new();
+        upcast::<U>(event, 0, &mut given)?;
+        Ok(given)
     }
 }
 
+/// What an event is between two rules.
+struct Form {
+    schema: EventSchema,
+    data: String,
+    metadata: String,
+}
+
 #[track_caller]
-fn today(given: Given) -> TodayEvent {
+fn today(form: Form) -> TodayEvent {
     let json = |what: &str, text: &str| -> Value {
         serde_json::from_str(text)
-            .unwrap_or_else(|error| panic!("the {what} of {} is not JSON: {error}", given.schema))
+            .unwrap_or_else(|error| panic!("the {what} of {} is not JSON: {error}", form.schema))
     };
-    let metadata = json("metadata", &given.metadata);
+    let metadata = json("metadata", &form.metadata);
     assert!(
         metadata.is_object(),
         "the metadata of {} is no object: the host would fault",
-        given.schema
+        form.schema
     );
     TodayEvent {
-        data: json("data", &given.data),
+        data: json("data", &form.data),
         metadata,
-        event_type: given.schema.event_type,
-        schema_version: given.schema.schema_version,
+        event_type: form.schema.event_type,
+        schema_version: form.schema.schema_version,
     }
 }
 

@@ -64,17 +64,22 @@ fn damaged_code_is_invalid() {
 
 #[test]
 fn components_of_other_worlds_say_what_they_are() {
-    assert_snapshot!(refusal(b"\0asm\x0d\0\x01\0"), @"the component is of another world: it exports nothing, and a plugin exports lamphouse:plugin/projector@0.1.0, lamphouse:plugin/packed-projector@0.1.0 or lamphouse:plugin/upcaster@0.1.0");
+    assert_snapshot!(refusal(b"\0asm\x0d\0\x01\0"), @"the component is of another world: it exports nothing, and a plugin exports lamphouse:plugin/projector@0.1.0, lamphouse:plugin/packed-projector@0.1.0, lamphouse:plugin/upcaster@0.1.0 or lamphouse:plugin/packed-upcaster@0.1.0");
     let other = wat::parse_str(
         r#"(component (core module $m (func (export "run"))) (core instance $i (instantiate $m))
         (func $run (canon lift (core func $i "run"))) (export "run" (func $run)))"#,
     );
-    assert_snapshot!(refusal(&other.unwrap()), @"the component is of another world: it exports run, and a plugin exports lamphouse:plugin/projector@0.1.0, lamphouse:plugin/packed-projector@0.1.0 or lamphouse:plugin/upcaster@0.1.0");
+    assert_snapshot!(refusal(&other.unwrap()), @"the component is of another world: it exports run, and a plugin exports lamphouse:plugin/projector@0.1.0, lamphouse:plugin/packed-projector@0.1.0, lamphouse:plugin/upcaster@0.1.0 or lamphouse:plugin/packed-upcaster@0.1.0");
     let both = wat::parse_str(
         r#"(component (instance $i) (export "lamphouse:plugin/upcaster@0.1.0" (instance $i))
         (export "lamphouse:plugin/projector@0.1.0" (instance $i)))"#,
     );
     assert_snapshot!(refusal(&both.unwrap()), @"the plugin exports both lamphouse:plugin/projector@0.1.0 and lamphouse:plugin/upcaster@0.1.0: a plugin is a projector or an upcaster. Make two plugins of it");
+    let packed = wat::parse_str(
+        r#"(component (instance $i) (export "lamphouse:plugin/packed-upcaster@0.1.0" (instance $i))
+        (export "lamphouse:plugin/projector@0.1.0" (instance $i)))"#,
+    );
+    assert_snapshot!(refusal(&packed.unwrap()), @"the plugin exports both lamphouse:plugin/projector@0.1.0 and lamphouse:plugin/packed-upcaster@0.1.0: a plugin is a projector or an upcaster. Make two plugins of it");
     let newer = wat::parse_str(
         r#"(component (instance $i) (export "lamphouse:plugin/projector@0.9.0" (instance $i)))"#,
     );

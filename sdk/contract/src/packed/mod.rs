@@ -40,6 +40,19 @@ pub struct Event<'a> {
     pub recorded_at: i64,
 }
 
+/// One event that an upcaster gives, borrowed; the rest of it is the stored event's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifted<'a> {
+    /// Its event type.
+    pub event_type: &'a str,
+    /// Version of its schema.
+    pub schema_version: u32,
+    /// JSON text; None: as in the event that was given.
+    pub data: Option<&'a str>,
+    /// JSON object text; None: as in the event that was given.
+    pub metadata: Option<&'a str>,
+}
+
 /// Bytes that are not what `wit/PACKED.md` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedError(pub String);
@@ -53,6 +66,8 @@ impl std::fmt::Display for PackedError {
 impl std::error::Error for PackedError {}
 
 const EVENT_FIELDS: usize = 12;
+const LIFTED_FIELDS: usize = 4;
+const NIL: u8 = 0xc0;
 const PUT: u64 = 0;
 const PATCH: u64 = 1;
 const UPSERT: u64 = 2;
@@ -151,6 +166,52 @@ pub fn read_event<'a>(reader: &mut Reader<'a>) -> Result<Event<'a>, PackedError>
 /// Reads a sequence of events.
 pub fn events(bytes: &[u8]) -> Sequence<'_, Event<'_>> {
     Sequence::new(bytes, read_event)
+}
+
+/// Opens the list of what one event became; so many [`write_lifted`] are to follow.
+#[inline]
+pub fn write_lifted_count(out: &mut Vec<u8>, count: usize) {
+    write_array(out, count);
+}
+
+/// Writes one event that an upcaster gives.
+#[inline]
+pub fn write_lifted(out: &mut Vec<u8>, lifted: &Lifted<'_>) {
+    write_array(out, LIFTED_FIELDS);
+    write_str(out, lifted.event_type);
+    write_uint(out, u64::from(lifted.schema_version));
+    for text in [lifted.data, lifted.metadata] {
+        match text {
+            Some(text) => write_str(out, text),
+            None => out.push(NIL),
+        }
+    }
+}
+
+fn read_lifted<'a>(reader: &mut Reader<'a>) -> Result<Vec<Lifted<'a>>, PackedError> {
+    let count = reader.array()?;
+    reader.plausible(count)?;
+    let mut list = Vec::with_capacity(count.min(read::RESERVE_MAX));
+    for _ in 0..count {
+        let fields = reader.array()?;
+        if fields != LIFTED_FIELDS {
+            return Err(reader.error(format_args!(
+                "a lifted event has {fields} entries instead of {LIFTED_FIELDS}"
+            )));
+        }
+        list.push(Lifted {
+            event_type: reader.str()?,
+            schema_version: reader.uint32()?,
+            data: reader.str_or_nil()?,
+            metadata: reader.str_or_nil()?,
+        });
+    }
+    Ok(list)
+}
+
+/// Reads a sequence of what events became, a list for each.
+pub fn lifted(bytes: &[u8]) -> Sequence<'_, Vec<Lifted<'_>>> {
+    Sequence::new(bytes, read_lifted)
 }
 
 /// Writes one change.
@@ -280,7 +341,7 @@ pub fn reads(bytes: &[u8]) -> Sequence<'_, (u32, Key)> {
 pub fn write_answer(out: &mut Vec<u8>, row: Option<&[Value]>) {
     match row {
         Some(row) => write_values(out, row),
-        None => out.push(0xc0),
+        None => out.push(NIL),
     }
 }
 

@@ -99,6 +99,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A text, or nil as None.
+    #[inline]
+    pub fn str_or_nil(&mut self) -> Result<Option<&'a str>> {
+        if self.bytes.get(self.at) == Some(&0xc0) {
+            self.at += 1;
+            return Ok(None);
+        }
+        self.str().map(Some)
+    }
+
     /// A value; its text is borrowed.
     #[inline]
     pub fn value(&mut self) -> Result<ValueRef<'a>> {

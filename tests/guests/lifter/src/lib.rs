@@ -24,8 +24,9 @@ mod script;
 
 wit_bindgen::generate!({ path: "../../../wit", world: "upcaster-plugin" });
 
-use exports::lamphouse::plugin::upcaster::{Event, Failure, Guest, Lifted, Rule, Schema, UpcasterDescriptor};
+use exports::lamphouse::plugin::upcaster::{Event, Failure, Guest, Lifted, UpcasterDescriptor};
 use lamphouse::plugin::log::{self, Level};
+use lamphouse::plugin::upcaster_types::{Rule, Schema};
 
 struct Lifter;
 
