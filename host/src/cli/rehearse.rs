@@ -13,7 +13,9 @@ use crate::deploy::{Rehearsal, rehearse};
 /// Run a plugin file against the parked events that it concerns, without touching a table
 ///
 /// A projector is run against the dead letters of its projection, an upcaster against all of them, in the place of the
-/// one of its name. Each stream's events go through in order, up to the first that fails.
+/// one of its name. Each stream's events go through in order, up to the first that fails, over the rows of now. A
+/// projector that declares other tables has no such rows: it gets the earlier events of the same streams first, and sees
+/// nothing of other streams.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   lamphouse rehearse target/wasm32-unknown-unknown/release/order_summary.wasm")]
@@ -66,7 +68,8 @@ fn lines(rehearsal: &Rehearsal, style: Style) -> Vec<String> {
         rehearsal.waiting
     )];
     if !rehearsal.on_its_rows {
-        lines.push("  it declares other tables, so that it was run on empty ones".to_owned());
+        let how = "  it declares other tables: it was run on empty ones, from the first event of each of these streams on";
+        lines.push(how.to_owned());
     }
     if rehearsal.more {
         lines.push("  the time was over before all were tried".to_owned());

@@ -24,13 +24,15 @@ pub struct Rehearsal {
     pub projection: String,
     /// The generation whose dead letters they are: 7 for `g7`.
     pub generation: i64,
-    /// Whether the candidate saw that generation's rows; else its tables are others, and it saw empty ones.
+    /// Whether the candidate saw that generation's rows; else its tables are others, and it saw only what it made itself
+    /// of the earlier events of these streams.
     pub on_its_rows: bool,
     /// Events that would pass.
     pub passed: u64,
     /// Events that were not tried, because an earlier one of their stream fails.
     pub waiting: u64,
-    /// Per stream, the event that would fail, with the candidate's message.
+    /// Per stream, the event that would fail, with the candidate's message; one that was not parked, where the candidate
+    /// with other tables does not come as far.
     pub failed: Vec<DeadLetter>,
     /// Whether the time was over before all were tried.
     pub more: bool,
@@ -123,7 +125,8 @@ fn parked(store: &dyn TableStore) -> Result<Vec<GenerationRecord>, HostError> {
     Ok(found)
 }
 
-fn projector(
+/// The projector that a generation was built with, from the bytes that are kept with the tables.
+pub(super) fn projector(
     sandbox: &Arc<Sandbox>,
     store: &dyn TableStore,
     generation: &GenerationRecord,

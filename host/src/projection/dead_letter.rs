@@ -10,17 +10,18 @@ use std::time::Instant;
 use lamphouse_contract::packed;
 
 use super::dry_run::Nothing;
+use super::report::{projector_said, upcaster_said};
 use super::rows::Rows;
 use super::status::Stop;
 use crate::core::clock::Clock;
 use crate::core::{Class, EventBatch, EventFilter, Position, StoredEvent};
-use crate::log::{EventLog, LogError};
+use crate::log::{EventLog, EventQuery, LogError};
 use crate::plugin::{Call, Plugin};
 use crate::tables::{
-    DeadLetter, Flush, GenerationRecord, LetterBook, LetterFlush, LetterQuery, StoreError, TableReader,
-    TableStore, TableWriter,
+    DeadLetter, Flush, GenerationRecord, LetterBook, LetterFlush, LetterQuery, StoreError, TableFlush,
+    TableReader, TableStore, TableWriter,
 };
-use crate::upcast::{Lifting, Upcasters};
+use crate::upcast::{Lifting, Said, Upcasters};
 
 /// Dead letters that are read at once, and events of one transaction.
 const PAGE_LETTERS: u64 = 500;
@@ -75,6 +76,7 @@ impl Replay {
             false,
         );
         let (mut work, streams) = Work::new(&self, book, rows);
+        work.speaks = true;
         for stream in streams {
             work.stream(&mut *writer, &stream)?;
             if work.outcome.more {
@@ -85,7 +87,7 @@ impl Replay {
     }
 
     /// As [`Self::run`], but writes nothing. With `on_its_rows` the plugin sees the generation's committed rows, and what
-    /// it changed itself; else empty tables.
+    /// it changed itself; else tables that are empty but for what it makes of the earlier events of the same streams.
     ///
     /// # Errors
     /// The databases are away.
@@ -98,7 +100,7 @@ impl Replay {
         let rows = Rows::new(&self.generation.descriptor, reader, !on_its_rows);
         let (mut work, streams) = Work::new(&self, book, rows);
         for stream in streams {
-            work.rehearse(&stream)?;
+            work.rehearse(&stream, on_its_rows)?;
             if work.outcome.more {
                 break;
             }
@@ -106,11 +108,25 @@ impl Replay {
         Ok(work.outcome)
     }
 
+    /// The rows that one event changes when it is applied to the generation's committed rows, of each table; or why it
+    /// cannot be. Writes nothing.
+    ///
+    /// # Errors
+    /// The databases are away.
+    pub fn try_one(self, event: &StoredEvent) -> Result<Result<Vec<TableFlush>, Box<Stop>>, StoreError> {
+        let reader = self.store.reader(&self.generation)?;
+        let rows = Rows::new(&self.generation.descriptor, reader, false);
+        let (mut work, _) = Work::new(&self, LetterBook::default(), rows);
+        let applied = work.apply(event)?;
+        Ok(applied.map(|()| work.rows().take_flush()))
+    }
+
     /// What stored events become for the projector.
     pub(super) fn lift(
         upcasters: Option<&Arc<Upcasters>>,
         generation: &GenerationRecord,
         event: &StoredEvent,
+        said: &mut dyn FnMut(Said),
     ) -> Result<Vec<Arc<EventBatch>>, Box<Stop>> {
         let wanted = EventFilter {
             any_of: generation.descriptor.subscriptions.clone(),
@@ -127,7 +143,7 @@ impl Replay {
             events_max: usize::MAX,
             bytes_max: usize::MAX,
             stop: &Arc::new(AtomicBool::new(false)),
-            said: &mut |_| {},
+            said,
         };
         match upcasters.lift(&batch, &mut lifting) {
             (_, Some(fault)) => Err(Box::new(super::upcasting::stop(fault))),
@@ -139,6 +155,8 @@ impl Replay {
 struct Work<'r> {
     replay: &'r Replay,
     revision: u64,
+    /// Whether the guests' log lines go to the host's log.
+    speaks: bool,
     /// None only while a call has them.
     rows: Option<Rows>,
     /// Applied in memory and not written.
@@ -155,6 +173,7 @@ impl<'r> Work<'r> {
         let work = Self {
             replay,
             revision: book.revision,
+            speaks: false,
             rows: Some(rows),
             done: Vec::new(),
             outcome: Replayed::default(),
@@ -193,8 +212,9 @@ impl<'r> Work<'r> {
         }
     }
 
-    /// A stream's events in order, in memory alone, up to the first that fails.
-    fn rehearse(&mut self, stream: &str) -> Result<(), StoreError> {
+    /// A stream's events in order, in memory alone, up to the first that fails; from its beginning on where there are no
+    /// rows of it.
+    fn rehearse(&mut self, stream: &str, on_its_rows: bool) -> Result<(), StoreError> {
         let query = LetterQuery {
             generation: Some(self.replay.generation.id),
             stream_id: Some(stream.to_owned()),
@@ -202,6 +222,13 @@ impl<'r> Work<'r> {
             ..LetterQuery::default()
         };
         let letters = self.replay.store.dead_letters(&query)?;
+        if !on_its_rows
+            && let Some(first) = letters.first()
+            && !self.begin(first)?
+        {
+            self.outcome.waiting += letters.len() as u64;
+            return Ok(());
+        }
         for (place, letter) in letters.iter().enumerate() {
             if Instant::now() >= self.replay.until {
                 self.outcome.more = true;
@@ -220,6 +247,47 @@ impl<'r> Work<'r> {
         Ok(())
     }
 
+    /// A stream's events before the first that is parked, in memory. False: one of them fails, or the time is over.
+    fn begin(&mut self, first: &DeadLetter) -> Result<bool, StoreError> {
+        let discards = self.replay.store.discards(Some(&first.projection))?;
+        let mut query = EventQuery {
+            stream_id: Some(first.stream_id.clone()),
+            limit: PAGE_LETTERS,
+            ..EventQuery::default()
+        };
+        loop {
+            let page = self.replay.log.events(&query).map_err(of_log)?;
+            for event in &page {
+                if event.position >= first.position {
+                    return Ok(true);
+                }
+                if discards.iter().any(|discard| discard.event_id == event.id) {
+                    continue;
+                }
+                if Instant::now() >= self.replay.until {
+                    self.outcome.more = true;
+                    return Ok(false);
+                }
+                if let Err(stop) = self.apply(event)? {
+                    let before = DeadLetter {
+                        position: event.position,
+                        event_id: event.id,
+                        event_type: event.event_type.clone(),
+                        attempts: 0,
+                        ..first.clone()
+                    };
+                    let failed = self.tried(&before, *stop);
+                    self.outcome.failed.push(failed);
+                    return Ok(false);
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() as u64 == PAGE_LETTERS => query.after = Some(last.position),
+                _ => return Ok(true),
+            }
+        }
+    }
+
     /// One event, in memory.
     fn one(&mut self, letter: &DeadLetter) -> Result<Result<(), Box<Stop>>, StoreError> {
         let event = self.replay.log.event(letter.position).map_err(of_log)?;
@@ -229,7 +297,24 @@ impl<'r> Work<'r> {
                 letter.event_id, letter.position
             )));
         };
-        let batches = match Replay::lift(self.replay.upcasters.as_ref(), &self.replay.generation, &event) {
+        self.apply(&event)
+    }
+
+    fn rows(&mut self) -> &mut Rows {
+        self.rows
+            .as_mut()
+            .expect("invariant: the rows are away only within a call")
+    }
+
+    /// A stored event through the upcasters and the projector, in memory.
+    fn apply(&mut self, event: &StoredEvent) -> Result<Result<(), Box<Stop>>, StoreError> {
+        let (replay, speaks) = (self.replay, self.speaks);
+        let mut said = |said: Said| {
+            if speaks {
+                upcaster_said(&said);
+            }
+        };
+        let batches = match Replay::lift(replay.upcasters.as_ref(), &replay.generation, event, &mut said) {
             Ok(batches) => batches,
             Err(stop) => return Ok(Err(stop)),
         };
@@ -255,6 +340,9 @@ impl<'r> Work<'r> {
                 .take()
                 .expect("invariant: the rows are away only within a call");
             let (mut rows, report, result) = self.replay.plugin.project(&call, rows);
+            if self.speaks {
+                projector_said(&self.replay.generation, batch, &(0..batch.len()), &report);
+            }
             let error = match result {
                 Ok(()) => {
                     rows.keep_batch();
@@ -289,14 +377,10 @@ impl<'r> Work<'r> {
             return Ok(());
         }
         let at = writer.checkpoint()?;
-        let rows = self
-            .rows
-            .as_mut()
-            .expect("invariant: the rows are away only within a call");
         let flush = Flush {
             from: at,
             to: at,
-            tables: rows.take_flush(),
+            tables: self.rows().take_flush(),
             letters: Some(Box::new(LetterFlush {
                 revision: self.revision,
                 park: Vec::new(),
@@ -306,7 +390,7 @@ impl<'r> Work<'r> {
         };
         // A try whose outcome is unknown is not repeated here: the revision says to whoever asks again what went in.
         writer.flush(&flush, true)?;
-        rows.committed();
+        self.rows().committed();
         self.revision += 1;
         let released = flush.letters.map_or(0, |letters| letters.release.len());
         self.outcome.events += released as u64;

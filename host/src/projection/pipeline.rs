@@ -11,7 +11,7 @@ use lamphouse_contract::packed;
 use super::backoff::Backoff;
 use super::fault::{Parked, Parking, failed};
 use super::reading::{Read, Unlifted};
-use super::report::{guest_lines_dropped, guest_said};
+use super::report::projector_said;
 use super::rows::Rows;
 use super::runner::{Control, Herald, RunnerNews, RunnerSpec, Surroundings, SwitchRequest, bug};
 use super::status::{Retry, RunnerStatus, Stop, StopReason};
@@ -544,17 +544,10 @@ impl<'a> Pipeline<'a> {
 
     /// Passes the guest's log lines on.
     fn note(&self, batch: &EventBatch, range: &Range<usize>, report: &CallReport) {
-        if report.log.is_empty() {
-            return;
+        if !report.log.is_empty() {
+            self.status.add_log(&report.log);
         }
-        self.status.add_log(&report.log);
-        let (first, last) = (batch.position(range.start), batch.position(range.end - 1));
-        for line in &report.log {
-            guest_said(&self.spec.generation, first, last, line);
-        }
-        if report.log_dropped > 0 {
-            guest_lines_dropped(&self.spec.generation, report.log_dropped);
-        }
+        projector_said(&self.spec.generation, batch, range, report);
     }
 }
 

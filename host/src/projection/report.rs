@@ -1,24 +1,27 @@
 //! What the data plane says in the host's log.
 
-use crate::core::Position;
-use crate::plugin::LogLine;
+use std::ops::Range;
+
+use crate::core::{EventBatch, Position};
+use crate::plugin::{CallReport, LogLine};
 use crate::tables::GenerationRecord;
 use crate::upcast::Said;
 
-/// A line of the projector's, with the events that it was working on.
-pub(crate) fn guest_said(generation: &GenerationRecord, first: Position, last: Position, line: &LogLine) {
-    said(
-        generation.projection.as_str(),
-        &generation.version,
-        first,
-        last,
-        line,
-    );
-}
-
-/// Lines of the projector's over the cap.
-pub(crate) fn guest_lines_dropped(generation: &GenerationRecord, dropped: u64) {
-    lines_dropped(generation.projection.as_str(), &generation.version, dropped);
+/// What the projector wrote in one call, with the events that it was working on.
+pub(crate) fn projector_said(
+    generation: &GenerationRecord,
+    batch: &EventBatch,
+    range: &Range<usize>,
+    report: &CallReport,
+) {
+    let (name, version) = (generation.projection.as_str(), &generation.version);
+    let (first, last) = (batch.position(range.start), batch.position(range.end - 1));
+    for line in &report.log {
+        said(name, version, first, last, line);
+    }
+    if report.log_dropped > 0 {
+        lines_dropped(name, version, report.log_dropped);
+    }
 }
 
 /// What an upcaster wrote in one call.
