@@ -9,7 +9,7 @@ use super::session::Session;
 use super::table::{Cell, Look, lay_out, plain, plain_lines};
 use super::today::{Story, Today};
 use super::units;
-use crate::core::{EventId, PluginName, Position, StoredEvent};
+use crate::core::{EventId, GenerationId, PluginName, Position, StoredEvent};
 use crate::deploy::operator::{LettersOutcome, Verb};
 use crate::plugin::LogLine;
 use crate::tables::{DeadLetter, Discard, GenerationRecord, GenerationState, LetterQuery, TableStore};
@@ -34,10 +34,14 @@ enum Command {
 }
 
 /// List parked events, in the order of the log
+///
+/// Those of the public generations and of the ones on their way; what a retired generation had parked is in the tables of
+/// its successor, or parked there too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lamphouse dead-letters list
   lamphouse dead-letters list order-summary --stream order-7
+  lamphouse dead-letters list order-summary --generation 3
   lamphouse dead-letters list --discarded")]
 struct List {
     /// Only this projection's
@@ -46,11 +50,17 @@ struct List {
     /// Only this stream's
     #[arg(long, value_name = "ID")]
     stream: Option<String>,
+    /// Only this generation's: 3 or g3; a retired one's too
+    #[arg(long, value_name = "N", value_parser = generation_number, conflicts_with = "discarded")]
+    generation: Option<i64>,
+    /// Also those of retired generations
+    #[arg(long, conflicts_with_all = ["discarded", "generation"])]
+    retired: bool,
     /// List what was discarded instead: by whom, when and why
     #[arg(long)]
     discarded: bool,
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
 }
 
@@ -157,9 +167,12 @@ impl List {
                 .iter()
                 .try_for_each(|line| out.line(line));
         }
+        let skip_retired = !self.retired && self.generation.is_none();
         let query = LetterQuery {
             projection,
+            generation: self.generation.map(GenerationId),
             stream_id: self.stream,
+            skip_retired,
             limit: self.limit.saturating_add(1),
             ..LetterQuery::default()
         };
@@ -172,7 +185,15 @@ impl List {
             });
         }
         if letters.is_empty() {
-            return out.line("no dead letters");
+            let hidden = LetterQuery {
+                skip_retired: false,
+                limit: 1,
+                ..query
+            };
+            return out.line(match skip_retired && !store.dead_letters(&hidden)?.is_empty() {
+                true => "no dead letters (--retired lists those of retired generations)",
+                false => "no dead letters",
+            });
         }
         render(&letters, out.width(), out.style)
             .iter()
@@ -415,18 +436,27 @@ impl DiscardArgs {
     }
 }
 
-/// Who runs this command, as far as the environment says.
+fn generation_number(text: &str) -> Result<i64, String> {
+    let number = text.strip_prefix('g').unwrap_or(text).parse();
+    number.map_err(|_| "a generation is a number: 3 or g3".to_owned())
+}
+
+/// Who runs this command, as far as the environment says; else empty.
 fn user() -> String {
     ["USER", "LOGNAME", "USERNAME"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
-        .unwrap_or_else(|| "unknown".to_owned())
+        .unwrap_or_default()
 }
 
 /// The event of a position or an id.
 pub(super) fn find_event(log: &dyn crate::log::EventLog, text: &str) -> Result<StoredEvent> {
     let found = if let Ok(position) = text.replace([',', '_'], "").parse::<u64>() {
-        log.event(Position(position))?
+        // No log is longer than what a signed number holds.
+        match i64::try_from(position) {
+            Ok(_) => log.event(Position(position))?,
+            Err(_) => None,
+        }
     } else if let Ok(id) = uuid::Uuid::parse_str(text) {
         log.event_by_id(EventId(id))?
     } else {
@@ -435,7 +465,14 @@ pub(super) fn find_event(log: &dyn crate::log::EventLog, text: &str) -> Result<S
             plain(text)
         ))));
     };
-    found.ok_or_else(|| anyhow!("the log has no event {}", plain(text)))
+    match found {
+        Some(event) => Ok(event),
+        None => bail!(
+            "the log has no event {}; its last one is at position {}",
+            plain(text),
+            units::count(log.head()?.position.0)
+        ),
+    }
 }
 
 fn known(store: &dyn TableStore, name: &str) -> Result<PluginName> {

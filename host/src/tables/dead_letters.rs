@@ -57,7 +57,7 @@ pub struct Discard {
     pub event_type: String,
     /// Why.
     pub reason: String,
-    /// Who decided.
+    /// Who decided; empty where nobody knows.
     pub by: String,
     /// When; microseconds since 1970.
     pub at: i64,
@@ -114,6 +114,8 @@ pub struct LetterQuery {
     pub stream_id: Option<String>,
     /// Of this event.
     pub event_id: Option<EventId>,
+    /// Not those of retired generations.
+    pub skip_retired: bool,
     /// After this position.
     pub after: Position,
     /// At most so many.
@@ -138,7 +140,8 @@ pub trait DeadLetters {
         other: GenerationId,
     ) -> Result<Option<(DeadLetter, u64)>, StoreError>;
 
-    /// Records one more try of a dead letter that failed: why, by which code, how often.
+    /// Records one more try of a dead letter that failed: why, by which code, how often. Those after it in its stream
+    /// wait behind it from now on.
     fn save_try(&self, letter: &DeadLetter) -> Result<(), StoreError>;
 
     /// Records decisions, and takes the events out of every generation of their projection. A second decision on one

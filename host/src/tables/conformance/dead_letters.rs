@@ -78,7 +78,7 @@ pub(in crate::tables) fn parked_events_go_in_with_the_rows_and_out_with_them(dat
     let letters = vec![
         letter(&generation, 3, "s-2", None),
         letter(&generation, 4, "s-1", None),
-        letter(&generation, 7, "s-2", Some(3)),
+        letter(&generation, 7, "s-2", Some(2)),
     ];
     let parking = with(flush(0, 8, &[(0, vec![row("a")])]), park(0, letters.clone()));
     // Where the rows cannot go in, nothing is parked.
@@ -126,6 +126,12 @@ pub(in crate::tables) fn parked_events_go_in_with_the_rows_and_out_with_them(dat
         (2, None, &json!([]))
     );
     assert!(read[0].message.starts_with("a null ") && read[0].message.ends_with(" in it"));
+    let behind: Vec<_> = read.iter().map(|letter| letter.behind).collect();
+    assert_eq!(
+        behind,
+        [None, None, Some(Position(3))],
+        "its stream waits behind it"
+    );
 
     // Replayed at the same checkpoint: out of the letters with the rows.
     let replay = with(
@@ -258,10 +264,28 @@ pub(in crate::tables) fn a_switch_to_one_that_parks_more_needs_a_decision(databa
         "nothing of it went in"
     );
     writer.flush(&parking, false).unwrap();
+    let current = |store: &dyn crate::tables::TableStore| {
+        let query = LetterQuery {
+            skip_retired: true,
+            limit: 100,
+            ..LetterQuery::default()
+        };
+        let letters = store.dead_letters(&query).unwrap();
+        letters
+            .iter()
+            .map(|letter| (letter.position.0, letter.generation))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(current(&*store), [(2, one.id), (2, two.id), (4, two.id)]);
     let (first, events) = store.parked_beyond(two.id, one.id).unwrap().unwrap();
     assert_eq!((first.position, events), (Position(4), 1));
     assert_eq!(store.parked_beyond(one.id, two.id).unwrap(), None);
     let decided = switch(Some(&one), &two, 3);
     super::cut_over(&*store, &mut *writer, &flush(4, 4, &[]), &decided);
+    assert_eq!(
+        current(&*store),
+        [(2, two.id), (4, two.id)],
+        "the other one is retired"
+    );
     assert_eq!(stored(&*store, two.id).state, GenerationState::Live);
 }

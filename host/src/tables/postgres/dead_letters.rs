@@ -171,6 +171,7 @@ async fn park(
 }
 
 async fn save_try(connection: &mut PgConnection, letter: &DeadLetter) -> Result<(), Failure> {
+    connection.execute("BEGIN").await?;
     sqlx::query(
         "UPDATE lamphouse_control.dead_letters SET part = $3, event_type = $4, behind = NULL, message = $5, \
          trace = $6, log = $7, digest = $8, version = $9, attempts = $10, tried_at = $11 \
@@ -187,8 +188,18 @@ async fn save_try(connection: &mut PgConnection, letter: &DeadLetter) -> Result<
     .bind(&letter.version)
     .bind(signed(letter.attempts))
     .bind(letter.tried_at)
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    sqlx::query(
+        "UPDATE lamphouse_control.dead_letters SET behind = $2 \
+         WHERE generation = $1 AND position > $2 AND stream_id = $3",
+    )
+    .bind(letter.generation.0)
+    .bind(letter.position.as_i64())
+    .bind(&letter.stream_id)
+    .execute(&mut *connection)
+    .await?;
+    connection.execute("COMMIT").await?;
     Ok(())
 }
 
@@ -334,7 +345,8 @@ async fn read(connection: &mut PgConnection, query: &LetterQuery) -> Result<Vec<
         "SELECT {COLUMNS} FROM lamphouse_control.dead_letters WHERE position > $1 \
          AND ($2::text IS NULL OR projection = $2) AND ($3::bigint IS NULL OR generation = $3) \
          AND ($4::text IS NULL OR stream_id = $4) AND ($5::uuid IS NULL OR event_id = $5) \
-         ORDER BY position, generation LIMIT $6"
+         AND (NOT $6 OR generation IN (SELECT id FROM lamphouse_control.generations WHERE state <> 'retired')) \
+         ORDER BY position, generation LIMIT $7"
     );
     let rows = sqlx::query(own(sql))
         .bind(query.after.as_i64())
@@ -342,6 +354,7 @@ async fn read(connection: &mut PgConnection, query: &LetterQuery) -> Result<Vec<
         .bind(query.generation.map(|id| id.0))
         .bind(query.stream_id.as_deref())
         .bind(query.event_id.map(|id| id.0))
+        .bind(query.skip_retired)
         .bind(signed(query.limit))
         .fetch_all(connection)
         .await?;

@@ -55,6 +55,11 @@ impl DeadLetters for SqliteStore {
                     letter.tried_at,
                 ],
             )?;
+            connection.execute(
+                "UPDATE lamphouse_dead_letters SET behind = ?2 \
+                 WHERE generation = ?1 AND position > ?2 AND stream_id = ?3",
+                params![letter.generation.0, letter.position.as_i64(), letter.stream_id],
+            )?;
             Ok(())
         })
     }
@@ -306,6 +311,9 @@ fn read(connection: &Connection, query: &LetterQuery) -> rusqlite::Result<Vec<De
     only("generation", query.generation.map(|id| Value::from(id.0)));
     only("stream_id", query.stream_id.as_deref().map(text));
     only("event_id", query.event_id.map(|id| Value::from(id.to_string())));
+    if query.skip_retired {
+        sql.push_str(" AND generation IN (SELECT id FROM lamphouse_generations WHERE state <> 'retired')");
+    }
     sql.push_str(" ORDER BY position, generation LIMIT ?");
     values.push(Value::from(signed(query.limit)));
     let mut statement = connection.prepare_cached(&sql)?;
