@@ -2,19 +2,23 @@
 
 use anyhow::Result;
 use serde::Serialize;
+use serde_json::Value as Json;
 
 use super::dead_letters::find_event;
 use super::output::{Output, Style};
 use super::session::Session;
-use super::table::{Cell, Look, lay_out, plain};
+use super::table::{Cell, Look, lay_out, plain, plain_lines};
 use super::units;
 use crate::core::StoredEvent;
-use crate::deploy::{Explained, explain};
+use crate::deploy::{Explained, Rows, explain};
 
 /// Say why an event is, or is not, in the tables of each projection
 ///
-/// Not subscribed, and what the projector takes; dropped by an upcaster; not reached yet, and how far behind; applied;
-/// parked as a dead letter, or behind one; discarded, by whom and why.
+/// Not subscribed, and what it would take; dropped by an upcaster; not reached yet, and how far behind; applied, and to
+/// which rows; parked as a dead letter, or behind one; discarded, by whom and why. Retired generations are shown too.
+///
+/// Which rows an event changed is not kept. They are found by running the generation's own code on it once more, in
+/// memory, over the rows of now: where later events have changed what it looks at, these may be others than then.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lamphouse explain 4711
@@ -34,9 +38,9 @@ struct Document<'e> {
 
 impl Explain {
     pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
-        let event = find_event(&*session.log()?, &self.event)?;
-        let store = session.tables()?;
-        let explained = explain(&session.config, &*store, &event)?;
+        let (log, store) = (session.log()?, session.tables()?);
+        let event = find_event(&*log, &self.event)?;
+        let explained = explain(&session.config, &store, &log, &event)?;
         if out.json {
             return out.document(&Document {
                 event: &event,
@@ -85,5 +89,52 @@ fn render(event: &StoredEvent, explained: &[Explained], width: Option<usize>, st
         width,
         style,
     ));
+    for one in explained {
+        if let Some(changes) = &one.changes {
+            lines.extend(changed_rows(one, changes, width, style));
+        }
+    }
+    lines
+}
+
+fn changed_rows(one: &Explained, changes: &Rows, width: Option<usize>, style: Style) -> Vec<String> {
+    let generation = format!("{} g{}", plain(&one.projection), one.generation);
+    if let Some(why) = &changes.unknown {
+        return vec![
+            String::new(),
+            format!("rows of {generation}: not known; {}", plain_lines(why)),
+        ];
+    }
+    if changes.total == 0 {
+        return vec![
+            String::new(),
+            format!("rows of {generation}: none; applied once more to the rows of now, it changes nothing"),
+        ];
+    }
+    let rows: Vec<Vec<Cell>> = changes
+        .rows
+        .iter()
+        .map(|row| {
+            let key = |(column, value): (&String, &Json)| match value {
+                Json::String(text) => format!("{column} {text}"),
+                other => format!("{column} {other}"),
+            };
+            let keys: Vec<String> = row.key.iter().map(key).collect();
+            vec![
+                Cell::text(&row.table).look(Look::Bold),
+                Cell::text(keys.join(", ")),
+                Cell::text(if row.exists { "" } else { "not there now" }).look(Look::Busy),
+            ]
+        })
+        .collect();
+    let mut lines = vec![
+        String::new(),
+        format!("rows of {generation} that it changes, applied once more to the rows of now:"),
+    ];
+    lines.extend(lay_out(&["table", "key", ""], &rows, width, style));
+    let more = changes.total - changes.rows.len() as u64;
+    if more > 0 {
+        lines.push(format!("and {} more", units::counted(more, "row", "rows")));
+    }
     lines
 }

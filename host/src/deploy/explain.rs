@@ -1,5 +1,7 @@
-//! Why an event is, or is not, in the tables: read from the databases, with or without a running host.
+//! Why an event is, or is not, in the tables, and which rows it is about: read from the databases, with or without a
+//! running host.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use lamphouse_contract::{Descriptor, Subscription};
@@ -10,8 +12,16 @@ use super::plan::state_word;
 use super::today::kept_upcasters;
 use crate::config::Config;
 use crate::core::{EventFilter, StoredEvent};
-use crate::tables::{Discard, GenerationRecord, GenerationState, LetterQuery, TableStore};
+use crate::log::EventLog;
+use crate::plugin::Sandbox;
+use crate::tables::{
+    DeadLetter, Discard, GenerationRecord, GenerationState, LetterQuery, StoreError, TableStore,
+};
 use crate::upcast::Upcasters;
+
+mod rows;
+
+pub use rows::{NamedRow, Rows};
 
 /// What became of an event in one generation of a projection.
 #[derive(Clone, Debug, Serialize)]
@@ -20,7 +30,7 @@ pub struct Explained {
     pub projection: String,
     /// Its generation: 7 for `g7`.
     pub generation: i64,
-    /// Where that stands: `live`, `building`, `ready`, `failed`.
+    /// Where that stands: `live`, `building`, `ready`, `failed`, `retired`.
     pub state: String,
     /// The projector's version.
     pub version: String,
@@ -28,86 +38,148 @@ pub struct Explained {
     pub outcome: String,
     /// The same in a sentence.
     pub message: String,
+    /// Of an applied event: the rows that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Rows>,
 }
 
-/// Says of each projection's generations that are public or on their way to be what became of an event.
+/// Says of each generation of each projection what became of an event, the public one first.
 ///
 /// # Errors
 /// A database is away, or an upcaster does not run with this host any more.
 pub fn explain(
     config: &Config,
-    store: &dyn TableStore,
+    store: &Arc<dyn TableStore>,
+    log: &Arc<dyn EventLog>,
     event: &StoredEvent,
 ) -> Result<Vec<Explained>, HostError> {
-    let discards = store.discards(None)?;
-    let mut explained = Vec::new();
-    for generation in store.generations()? {
-        if generation.state == GenerationState::Retired {
-            continue;
-        }
-        let (outcome, message) = one(config, store, event, &generation, &discards)?;
-        explained.push(Explained {
+    let explainer = Explainer {
+        config,
+        store,
+        log,
+        event,
+        discards: store.discards(None)?,
+        sandbox: OnceCell::new(),
+    };
+    let mut generations = store.generations()?;
+    generations.sort_by_cached_key(|one| {
+        let rank = match one.state {
+            GenerationState::Live => 0,
+            GenerationState::Retired => 2,
+            _ => 1,
+        };
+        (one.projection.clone(), rank, std::cmp::Reverse(one.id))
+    });
+    let explained = generations.iter().map(|generation| {
+        let (outcome, message) = explainer.one(generation)?;
+        Ok(Explained {
             projection: generation.projection.to_string(),
             generation: generation.id.0,
             state: state_word(generation.state).to_owned(),
-            version: generation.version,
+            version: generation.version.clone(),
             outcome: outcome.to_owned(),
             message,
-        });
-    }
-    explained.sort_by(|one, other| one.projection.cmp(&other.projection));
-    Ok(explained)
+            changes: (outcome == APPLIED).then(|| explainer.rows(generation)),
+        })
+    });
+    explained.collect()
 }
 
-fn one(
-    config: &Config,
-    store: &dyn TableStore,
-    event: &StoredEvent,
-    generation: &GenerationRecord,
-    discards: &[Discard],
-) -> Result<(&'static str, String), HostError> {
-    let is_it =
-        |discard: &&Discard| discard.projection == generation.projection && discard.event_id == event.id;
-    if let Some(discard) = discards.iter().find(is_it) {
-        let said = format!("left out by a decision of {}: {}", discard.by, discard.reason);
-        return Ok(("discarded", said));
+const APPLIED: &str = "applied";
+
+/// One event, and what it is looked for in.
+struct Explainer<'e> {
+    config: &'e Config,
+    store: &'e Arc<dyn TableStore>,
+    log: &'e Arc<dyn EventLog>,
+    event: &'e StoredEvent,
+    discards: Vec<Discard>,
+    sandbox: OnceCell<Arc<Sandbox>>,
+}
+
+impl Explainer<'_> {
+    fn sandbox(&self) -> Result<Arc<Sandbox>, HostError> {
+        if let Some(sandbox) = self.sandbox.get() {
+            return Ok(sandbox.clone());
+        }
+        let code = self.config.data.join("code");
+        let sandbox = Sandbox::new(self.config.limits.clone(), Some(&code))?;
+        Ok(self.sandbox.get_or_init(|| sandbox).clone())
     }
-    let letters = store.dead_letters(&LetterQuery {
-        generation: Some(generation.id),
-        event_id: Some(event.id),
-        limit: 1,
-        ..LetterQuery::default()
-    })?;
-    if let Some(letter) = letters.into_iter().next() {
-        return Ok(match letter.behind {
-            None => (
-                "parked",
-                format!("parked after {} tries: {}", letter.attempts, letter.message),
+
+    fn one(&self, generation: &GenerationRecord) -> Result<(&'static str, String), HostError> {
+        let event = self.event;
+        let is_it = |one: &&Discard| one.projection == generation.projection && one.event_id == event.id;
+        if let Some(discard) = self.discards.iter().find(is_it) {
+            let said = match discard.by.as_str() {
+                "" => format!("left out by a person's decision: {}", discard.reason),
+                by => format!("left out by a decision of {by}: {}", discard.reason),
+            };
+            return Ok(("discarded", said));
+        }
+        let letters = self.store.dead_letters(&LetterQuery {
+            generation: Some(generation.id),
+            event_id: Some(event.id),
+            limit: 1,
+            ..LetterQuery::default()
+        })?;
+        if let Some(letter) = letters.into_iter().next() {
+            return Ok(self.parked(generation, &letter)?);
+        }
+        let upcasters = kept_upcasters(self.config, &**self.store, generation)?;
+        if let Some(said) = not_wanted(event, &generation.descriptor, &upcasters) {
+            return Ok(said);
+        }
+        let reached = generation.checkpoint.position;
+        if reached < event.position {
+            let behind = event.position.0 - reached.0;
+            let events = if behind == 1 { "event" } else { "events" };
+            return Ok((
+                "not_reached",
+                format!("not reached yet: the tables are at position {reached}, {behind} {events} before it"),
+            ));
+        }
+        Ok((APPLIED, "applied: its effects are in the tables".to_owned()))
+    }
+
+    fn parked(
+        &self,
+        generation: &GenerationRecord,
+        letter: &DeadLetter,
+    ) -> Result<(&'static str, String), StoreError> {
+        let Some(first) = letter.behind else {
+            let tries = match letter.attempts {
+                1 => "1 try".to_owned(),
+                many => format!("{many} tries"),
+            };
+            return Ok(("parked", format!("parked after {tries}: {}", letter.message)));
+        };
+        let name = &generation.projection;
+        let stream = &letter.stream_id;
+        let of_stream = LetterQuery {
+            generation: Some(generation.id),
+            stream_id: Some(stream.clone()),
+            limit: 1,
+            ..LetterQuery::default()
+        };
+        // What stood before it may have been discarded, or replayed by a retry that was cut short.
+        let is_next = self
+            .store
+            .dead_letters(&of_stream)?
+            .first()
+            .is_some_and(|next| next.position == letter.position);
+        let said = match is_next {
+            true => format!(
+                "parked behind position {first} of stream {stream}, which is not parked any more: `lamphouse \
+                 dead-letters retry {name}` applies it"
             ),
-            Some(first) => (
-                "behind",
-                format!(
-                    "parked behind position {first}: an earlier event of stream {} failed, and a stream is applied in \
-                     order",
-                    event.stream_id
-                ),
+            false => format!(
+                "parked behind position {first}: an earlier event of stream {stream} failed, and a stream is applied in \
+                 order"
             ),
-        });
+        };
+        Ok(("behind", said))
     }
-    let upcasters = kept_upcasters(config, store, generation)?;
-    if let Some(said) = not_wanted(event, &generation.descriptor, &upcasters) {
-        return Ok(said);
-    }
-    let reached = generation.checkpoint.position;
-    if reached < event.position {
-        let behind = event.position.0 - reached.0;
-        let events = if behind == 1 { "event" } else { "events" };
-        return Ok((
-            "not_reached",
-            format!("not reached yet: the tables are at position {reached}, {behind} {events} before it"),
-        ));
-    }
-    Ok(("applied", "applied: its effects are in the tables".to_owned()))
 }
 
 /// Why a projector never sees an event, if it does not.
@@ -134,18 +206,22 @@ fn not_wanted(
             return Some(("not_lifted", format!("it cannot be lifted: {}", fault.message)));
         }
     };
-    let takes = shown(&descriptor.subscriptions);
+    let (name, takes) = (&descriptor.name, shown(&descriptor.subscriptions));
+    let not_subscribed = |is: &str, wanted: &str| {
+        let said = format!(
+            "not subscribed: {is}, and the projector takes {takes}; a version of {name} that subscribes to {wanted} would \
+             have it"
+        );
+        Some(("not_subscribed", said))
+    };
     let Some(forms) = forms else {
         let fits = wanted.matches(&event.event_type, event.schema_version, &event.stream_type);
-        return (!fits).then(|| {
-            (
-                "not_subscribed",
-                format!(
-                    "not subscribed: it is {} {} in a stream of type {}, and the projector takes {takes}",
-                    event.event_type, event.schema_version, event.stream_type
-                ),
-            )
-        });
+        if fits {
+            return None;
+        }
+        let schema = format!("{} {}", event.event_type, event.schema_version);
+        let is = format!("it is {schema} in a stream of type {}", event.stream_type);
+        return not_subscribed(&is, &schema);
     };
     let fits = |schema: &(String, u32)| wanted.matches(&schema.0, schema.1, &event.stream_type);
     let schemas: Vec<(String, u32)> = forms
@@ -156,17 +232,12 @@ fn not_wanted(
         (true, ..) => None,
         (false, [], Some(by)) => Some(("dropped", format!("dropped by upcaster {by}"))),
         (false, schemas, _) => {
-            let schemas: Vec<String> = schemas
-                .iter()
-                .map(|(event_type, version)| format!("{event_type} {version}"))
-                .collect();
-            Some((
-                "not_subscribed",
-                format!(
-                    "not subscribed: upcasters make it {}, and the projector takes {takes}",
-                    schemas.join(", ")
-                ),
-            ))
+            let schema = |(event_type, version): &(String, u32)| format!("{event_type} {version}");
+            let all: Vec<String> = schemas.iter().map(schema).collect();
+            not_subscribed(
+                &format!("upcasters make it {}", all.join(", ")),
+                &all.join(" or "),
+            )
         }
     }
 }

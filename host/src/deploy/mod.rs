@@ -34,7 +34,7 @@ mod watch;
 mod tests;
 
 pub use dev::{BuildEvent, watch_sources};
-pub use explain::{Explained, explain};
+pub use explain::{Explained, NamedRow, Rows, explain};
 pub use host::{Host, HostError, Mode};
 pub use plugin_check::{CheckReport, Declared, check_plugin};
 pub use rehearse::{Rehearsal, rehearse};
