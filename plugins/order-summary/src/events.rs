@@ -43,3 +43,27 @@ impl Line {
         }
     }
 }
+
+/// Data as a faulty producer once wrote it.
+#[cfg(feature = "wrapped")]
+#[derive(Deserialize)]
+struct Wrapped<T> {
+    payload: T,
+}
+
+/// An event's data.
+#[cfg(not(feature = "wrapped"))]
+#[track_caller]
+pub(crate) fn data<'e, T: Deserialize<'e>>(event: &Event<'e>) -> Result<T> {
+    event.data()
+}
+
+/// An event's data, also where it lies in a `payload`.
+#[cfg(feature = "wrapped")]
+#[track_caller]
+pub(crate) fn data<'e, T: Deserialize<'e>>(event: &Event<'e>) -> Result<T> {
+    event.data().or_else(|fault| match event.data::<Wrapped<T>>() {
+        Ok(wrapped) => Ok(wrapped.payload),
+        Err(_) => Err(fault),
+    })
+}

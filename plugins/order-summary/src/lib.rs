@@ -39,10 +39,10 @@ impl Kind {
 
 impl Projector for OrderSummary {
     fn describe() -> Plugin {
-        let version = if cfg!(feature = "countries") {
-            "2.0.0"
-        } else {
-            env!("CARGO_PKG_VERSION")
+        let version = match (cfg!(feature = "countries"), cfg!(feature = "wrapped")) {
+            (true, _) => "2.0.0",
+            (false, true) => "1.0.1",
+            (false, false) => env!("CARGO_PKG_VERSION"),
         };
         let plugin = Plugin::new(env!("CARGO_PKG_NAME"), version)
             .on("OrderPlaced")
@@ -86,7 +86,7 @@ impl Projector for OrderSummary {
 
 /// A stream begins: its row, and one more stream of its customer.
 fn open(event: &Event<'_>, kind: Kind, tables: &mut Tables<'_>) -> Result<()> {
-    let header: Header = event.data()?;
+    let header: Header = events::data(event)?;
     if let Some(customer) = header.customer_id.as_deref() {
         tables.upsert(customer, [Customer::ORDERS.add(1)])?;
     }
@@ -106,7 +106,7 @@ fn open(event: &Event<'_>, kind: Kind, tables: &mut Tables<'_>) -> Result<()> {
 
 /// A line: counted for its order, and for the order's customer where it is known.
 fn line(event: &Event<'_>, kind: Kind, tables: &mut Tables<'_>) -> Result<()> {
-    let line: Line = event.data()?;
+    let line: Line = events::data(event)?;
     let value = line
         .unit_price()?
         .checked_mul(line.quantity)

@@ -132,3 +132,20 @@ fn a_price_that_is_no_decimal_is_named() {
         "{message}"
     );
 }
+
+#[test]
+fn wrapped_data_is_for_the_version_that_knows_it() {
+    let mut harness = Harness::<OrderSummary>::new();
+    harness.given("order-1", "OrderPlaced", header(None));
+    harness.given("order-1", "LineAdded", json!({"payload": line(3, "2.00")}));
+    if cfg!(feature = "wrapped") {
+        let order: Order = harness.row("order-1").unwrap();
+        assert_eq!((order.quantity, order.total.to_string()), (3, "6.000".to_owned()));
+    } else {
+        let message = harness.run().unwrap_err().message;
+        assert!(
+            message.starts_with("data of LineAdded: missing field"),
+            "{message}"
+        );
+    }
+}
