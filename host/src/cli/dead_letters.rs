@@ -167,6 +167,9 @@ impl List {
                 .iter()
                 .try_for_each(|line| out.line(line));
         }
+        if let Some(number) = self.generation {
+            there_is(&*store, number, projection.as_ref())?;
+        }
         let skip_retired = !self.retired && self.generation.is_none();
         let query = LetterQuery {
             projection,
@@ -471,6 +474,27 @@ pub(super) fn find_event(log: &dyn crate::log::EventLog, text: &str) -> Result<S
             "the log has no event {}; its last one is at position {}",
             plain(text),
             units::count(log.head()?.position.0)
+        ),
+    }
+}
+
+/// Refuses the number of a generation that is not there, or that is another projection's.
+fn there_is(store: &dyn TableStore, number: i64, projection: Option<&PluginName>) -> Result<()> {
+    let all = store.generations()?;
+    let own = all
+        .iter()
+        .filter(|one| projection.is_none_or(|projection| one.projection == *projection));
+    let numbers: Vec<String> = own.map(|one| one.id.to_string()).collect();
+    let of = projection.map_or(String::new(), |projection| format!(" of {projection}"));
+    match (
+        numbers.contains(&GenerationId(number).to_string()),
+        numbers.as_slice(),
+    ) {
+        (true, _) => Ok(()),
+        (false, []) => bail!("there is no generation{of}"),
+        (false, numbers) => bail!(
+            "there is no generation g{number}{of}; there are: {}",
+            numbers.join(", ")
         ),
     }
 }

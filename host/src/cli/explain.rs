@@ -65,51 +65,38 @@ fn render(event: &StoredEvent, explained: &[Explained], width: Option<usize>, st
     )];
     if explained.is_empty() {
         lines.push("no projection is deployed".to_owned());
-        return lines;
     }
-    let rows: Vec<Vec<Cell>> = explained
-        .iter()
-        .map(|one| {
-            let look = match one.outcome.as_str() {
-                "applied" => Look::Good,
-                "parked" | "behind" | "not_lifted" => Look::Bad,
-                _ => Look::Busy,
-            };
-            vec![
-                Cell::text(&one.projection).look(Look::Bold),
-                Cell::text(format!("g{} {}", one.generation, one.state)),
-                Cell::text(&one.version),
-                Cell::text(&one.message).look(look),
-            ]
-        })
-        .collect();
-    lines.extend(lay_out(
-        &["projection", "generation", "version", ""],
-        &rows,
-        width,
-        style,
-    ));
     for one in explained {
+        lines.push(String::new());
+        lines.push(format!(
+            "{} {} (g{}, {})",
+            style.bold(&plain(&one.projection)),
+            plain(&one.version),
+            one.generation,
+            plain(&one.state)
+        ));
+        let message = plain_lines(&one.message);
+        lines.push(format!(
+            "  {}",
+            match one.outcome.as_str() {
+                "applied" => style.good(&message),
+                "parked" | "behind" | "not_lifted" => style.bad(&message),
+                _ => style.busy(&message),
+            }
+        ));
         if let Some(changes) = &one.changes {
-            lines.extend(changed_rows(one, changes, width, style));
+            lines.extend(rows_of(changes, width, style));
         }
     }
     lines
 }
 
-fn changed_rows(one: &Explained, changes: &Rows, width: Option<usize>, style: Style) -> Vec<String> {
-    let generation = format!("{} g{}", plain(&one.projection), one.generation);
+fn rows_of(changes: &Rows, width: Option<usize>, style: Style) -> Vec<String> {
     if let Some(why) = &changes.unknown {
-        return vec![
-            String::new(),
-            format!("rows of {generation}: not known; {}", plain_lines(why)),
-        ];
+        return vec![format!("  its rows are not known: {}", plain_lines(why))];
     }
     if changes.total == 0 {
-        return vec![
-            String::new(),
-            format!("rows of {generation}: none; applied once more to the rows of now, it changes nothing"),
-        ];
+        return vec!["  applied once more to the rows of now, it changes none".to_owned()];
     }
     let rows: Vec<Vec<Cell>> = changes
         .rows
@@ -127,14 +114,12 @@ fn changed_rows(one: &Explained, changes: &Rows, width: Option<usize>, style: St
             ]
         })
         .collect();
-    let mut lines = vec![
-        String::new(),
-        format!("rows of {generation} that it changes, applied once more to the rows of now:"),
-    ];
-    lines.extend(lay_out(&["table", "key", ""], &rows, width, style));
+    let mut lines = vec!["  applied once more to the rows of now, it changes these:".to_owned()];
+    let table = lay_out(&["table", "key", ""], &rows, width, style);
+    lines.extend(table.iter().map(|line| format!("  {line}")));
     let more = changes.total - changes.rows.len() as u64;
     if more > 0 {
-        lines.push(format!("and {} more", units::counted(more, "row", "rows")));
+        lines.push(format!("  and {} more", units::counted(more, "row", "rows")));
     }
     lines
 }

@@ -87,7 +87,10 @@ impl Conductor {
                 message: format!("{name} (generation {}) has no dead letters{of_stream}", record.id),
                 done: true,
                 generation: Some(record.id.0),
-                letters: Some(LettersOutcome::default()),
+                letters: Some(LettersOutcome {
+                    left: book.events,
+                    ..LettersOutcome::default()
+                }),
             }));
         }
         let options = &record.descriptor.options;

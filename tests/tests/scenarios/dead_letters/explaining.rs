@@ -77,14 +77,14 @@ fn explain_says_what_became_of_an_event_and_names_its_rows(database: Database) {
         &shown,
         &[
             "Count 1 at position 2",
-            "g1 live",
-            "rows of puppet g1 that it changes",
+            "puppet 1.0.0 (g1, live)",
+            "it changes these:",
             "id s-1",
         ],
     );
     says(&project.ok(&["explain", "6"]), &["not there now"]);
-    says(&project.ok(&["explain", "7"]), &["rows of puppet g1: not known"]);
-    says(&project.ok(&["explain", "9"]), &["rows of puppet g1: none"]);
+    says(&project.ok(&["explain", "7"]), &["its rows are not known"]);
+    says(&project.ok(&["explain", "9"]), &["it changes none"]);
 
     one(
         &project,
@@ -184,7 +184,10 @@ fn explain_says_what_became_of_an_event_and_names_its_rows(database: Database) {
         ]
     );
     assert_eq!(both[1]["changes"]["rows"], row("s-1", true));
-    says(&project.ok(&["explain", "2"]), &["g2 live", "g1 retired"]);
+    says(
+        &project.ok(&["explain", "2"]),
+        &["puppet 1.1.0 (g2, live)", "puppet 1.0.0 (g1, retired)"],
+    );
 }
 
 fn explain_follows_an_event_through_upcasters(database: Database) {

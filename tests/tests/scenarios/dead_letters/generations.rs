@@ -51,6 +51,28 @@ fn a_mended_version_builds_everything_at_its_place(database: Database) {
         ("", &json!(true))
     );
     assert_eq!(rows(&project), ["s-1 3 4 1.75"]);
+    // What the retired generation has parked is not what waits now.
+    says(
+        &project.ok(&["dead-letters", "list", "puppet"]),
+        &["no dead letters (--retired lists those of retired generations)"],
+    );
+    for filter in [
+        ["--retired"].as_slice(),
+        &["--generation", "g1"],
+        &["--generation", "1"],
+    ] {
+        let arguments = [["dead-letters", "list", "puppet"].as_slice(), filter].concat();
+        let listed = project.json(&arguments);
+        assert_eq!(listed["dead_letters"].as_array().unwrap().len(), 3);
+    }
+    says(
+        &project.ok(&["dead-letters", "list", "--generation", "2"]),
+        &["no dead letters"],
+    );
+    says(
+        &project.fails(&["dead-letters", "list", "puppet", "--generation", "9"]),
+        &["there is no generation g9 of puppet; there are: g1, g2"],
+    );
     // Back to the old one: it still knows what it had parked, and parks what has come since.
     project.append("s-1", "Put", &json!(5));
     host.wait_level("puppet");

@@ -103,7 +103,7 @@ fn a_poisonous_event_is_parked_with_what_comes_behind_it_and_the_others_go_on(da
     }
     says(
         &project.ok(&["explain", "3"]),
-        &["Panic 1 at position 3", "puppet", "g1 live"],
+        &["Panic 1 at position 3", "puppet 1.0.0 (g1, live)"],
     );
 
     // Killed and started again, it knows what is parked.
@@ -203,7 +203,12 @@ fn a_call_without_end_pauses_and_is_never_parked(database: Database) {
     let status = host.wait_status("the pause", wait::LONG, |status| {
         of(status, "puppet")["state"] == "faulted"
     });
-    assert_eq!(of(&status, "puppet")["others"][0]["fault"]["class"], "time_limit");
+    let fault = &of(&status, "puppet")["others"][0]["fault"];
+    assert_eq!(
+        (&fault["class"], &fault["attempts"]),
+        (&json!("time_limit"), &json!(2)),
+        "the second time with ten times the deadline"
+    );
     assert!(places(&project).iter().all(|(position, _)| *position == 2));
     host.stop();
 }
