@@ -67,7 +67,7 @@ impl Conductor {
                         });
                     }
                     StopReason::Fault(stop) => {
-                        let fault = report(stop, &self.clock);
+                        let fault = report(&name, stop, &self.clock);
                         tracing::error!(projection = %name, generation = %id, message = %fault.message, trace = %fault.trace, "A projection stopped");
                         self.fault(&name, id, fault);
                     }

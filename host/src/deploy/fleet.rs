@@ -248,16 +248,22 @@ impl Projection {
 }
 
 /// A runner's stop as a report for people.
-pub(crate) fn report(stop: Stop, clock: &Clock) -> FaultReport {
+pub(crate) fn report(projection: &str, stop: Stop, clock: &Clock) -> FaultReport {
     let class = match stop.class {
         Class::Retryable => "retryable",
         Class::Fault => "fault",
         Class::TimeLimit => "time_limit",
         Class::Bug => "bug",
     };
+    // What can be done now; some messages say it themselves.
+    let then = match stop.class {
+        _ if stop.message.contains("`lamphouse resume") => String::new(),
+        Class::Bug => "; this is a bug of the host: please report it with the host's log".to_owned(),
+        _ => format!("; deploy a mended version, or `lamphouse resume {projection}` once the cause is gone"),
+    };
     FaultReport {
         class: class.to_owned(),
-        message: stop.message,
+        message: stop.message + &then,
         position: stop.position.map(|position| position.0),
         event_id: stop.event_id.map(|id| id.to_string()),
         trace: stop.trace,

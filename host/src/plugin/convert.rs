@@ -9,6 +9,10 @@ use serde_json::value::RawValue;
 
 use super::Lifted;
 use super::bindings::{types, upcaster_types};
+use super::cut::cut;
+
+/// Bytes of a name in a message before it is known to be one.
+const NAME_BYTES_MAX: usize = 60;
 
 /// Values of a row, a key or a prefix from a guest; the error says which is wrong, by its place, and why.
 pub(super) fn values_in(values: Vec<types::Value>) -> Result<Row, (usize, String)> {
@@ -234,7 +238,8 @@ fn table_in(table: types::TableSchema, problems: &mut Vec<String>) -> TableSchem
         let initial = column.initial.map(value_in).transpose().unwrap_or_else(|why| {
             problems.push(format!(
                 "table '{}', column '{}': initial: {why}",
-                table.name, column.name
+                cut(&table.name, NAME_BYTES_MAX),
+                cut(&column.name, NAME_BYTES_MAX)
             ));
             None
         });

@@ -2,20 +2,22 @@
 
 use lamphouse_contract::{Descriptor, UpcasterDescriptor, semantics};
 
+use super::cut::cut;
 use crate::core::{PluginName, TableName};
+
+/// Options of one plugin: more than there will ever be.
+const OPTIONS_MAX: usize = 32;
 
 /// Everything that is wrong, a sentence each; empty when all is right.
 pub(super) fn problems(descriptor: &Descriptor) -> Vec<String> {
     let mut problems = semantics::check(descriptor);
     // The same rules as the host's own types have; asked again, so that a name that passed here makes a `TableName`.
-    let names = descriptor
-        .tables
-        .iter()
-        .map(|table| TableName::new(&table.name).err());
-    for problem in names.chain([PluginName::new(&descriptor.name).err()]).flatten() {
-        if !problems.contains(&problem) {
-            problems.push(problem);
-        }
+    if problems.is_empty() {
+        let names = descriptor
+            .tables
+            .iter()
+            .map(|table| TableName::new(&table.name).err());
+        problems.extend(names.chain([PluginName::new(&descriptor.name).err()]).flatten());
     }
     problems.extend(option_problems(&descriptor.options));
     problems
@@ -24,36 +26,44 @@ pub(super) fn problems(descriptor: &Descriptor) -> Vec<String> {
 /// Everything that is wrong with what an upcaster declares, by itself; empty when all is right.
 pub(super) fn upcaster_problems(descriptor: &UpcasterDescriptor) -> Vec<String> {
     let mut problems = semantics::check_upcaster(descriptor);
-    problems.extend(
-        PluginName::new(&descriptor.name)
-            .err()
-            .filter(|problem| !problems.contains(problem)),
-    );
-    let unknown = descriptor.options.iter();
-    problems
-        .extend(unknown.map(|(key, _)| {
-            format!("option '{key}' is unknown to this host, which knows none of upcasters")
-        }));
+    if problems.is_empty() {
+        problems.extend(PluginName::new(&descriptor.name).err());
+    }
+    let unknown = descriptor.options.iter().take(OPTIONS_MAX);
+    problems.extend(unknown.map(|(key, _)| {
+        format!(
+            "option '{}' is unknown to this host, which knows none of upcasters",
+            shown(key)
+        )
+    }));
     problems
 }
 
 /// Unknown options are refused, so that later ones can mean something.
 fn option_problems(options: &[(String, String)]) -> Vec<String> {
     let mut problems = Vec::new();
-    for (index, (key, value)) in options.iter().enumerate() {
+    if options.len() > OPTIONS_MAX {
+        problems.push(format!(
+            "{} options are given; at most {OPTIONS_MAX} are allowed",
+            options.len()
+        ));
+    }
+    for (index, (key, value)) in options.iter().take(OPTIONS_MAX).enumerate() {
         match (key.as_str(), value.as_str()) {
             ("partition", "stream") => {}
             ("partition", value) => {
                 problems.push(format!(
-                    "option 'partition' is '{value}'; this host knows 'stream'"
+                    "option 'partition' is '{}'; this host knows 'stream'",
+                    shown(value)
                 ));
             }
             (key, _) => problems.push(format!(
-                "option '{key}' is unknown to this host; it knows 'partition'"
+                "option '{}' is unknown to this host; it knows 'partition'",
+                shown(key)
             )),
         }
         if options[..index].iter().any(|(earlier, _)| earlier == key) {
-            problems.push(format!("option '{key}' is given twice"));
+            problems.push(format!("option '{}' is given twice", shown(key)));
         }
     }
     problems
@@ -62,9 +72,13 @@ fn option_problems(options: &[(String, String)]) -> Vec<String> {
 /// Says where two answers of an upcaster's `describe` differ.
 pub(super) fn upcaster_difference(first: &UpcasterDescriptor, second: &UpcasterDescriptor) -> String {
     disagreed(&if first.name != second.name {
-        format!("name '{}', then '{}'", first.name, second.name)
+        format!("name '{}', then '{}'", shown(&first.name), shown(&second.name))
     } else if first.version != second.version {
-        format!("version '{}', then '{}'", first.version, second.version)
+        format!(
+            "version '{}', then '{}'",
+            shown(&first.version),
+            shown(&second.version)
+        )
     } else if first.rules != second.rules {
         "other rules the second time".to_owned()
     } else {
@@ -75,9 +89,13 @@ pub(super) fn upcaster_difference(first: &UpcasterDescriptor, second: &UpcasterD
 /// Says where two answers of `describe` differ.
 pub(super) fn difference(first: &Descriptor, second: &Descriptor) -> String {
     disagreed(&if first.name != second.name {
-        format!("name '{}', then '{}'", first.name, second.name)
+        format!("name '{}', then '{}'", shown(&first.name), shown(&second.name))
     } else if first.version != second.version {
-        format!("version '{}', then '{}'", first.version, second.version)
+        format!(
+            "version '{}', then '{}'",
+            shown(&first.version),
+            shown(&second.version)
+        )
     } else if first.tables != second.tables {
         "other tables the second time".to_owned()
     } else if first.subscriptions != second.subscriptions {
@@ -91,4 +109,9 @@ fn disagreed(what: &str) -> String {
     format!(
         "describe was called twice and disagreed with itself: {what}. It must give the same answer every time"
     )
+}
+
+/// A guest's word, fit for a message.
+fn shown(text: &str) -> String {
+    cut(text, 100)
 }

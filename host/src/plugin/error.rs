@@ -1,7 +1,12 @@
 //! Why a file is no plugin that this host can run.
 
+use super::cut::{cut, cut_list};
 use super::{CallError, LogLine};
 use crate::core::Class;
+
+/// Entries of a list in a message, and bytes of each: a guest may be wrong in any number of ways.
+const LISTED_MAX: usize = 20;
+const LISTED_BYTES_MAX: usize = 400;
 
 /// Why a plugin was refused. The text is for its author: what is wrong, and what to do about it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -64,13 +69,19 @@ fn imports_text(imports: &[String]) -> String {
     format!(
         "the plugin imports {}, which plugins do not get: there are lamphouse:plugin/tables and /log, and a WASI 0.2 \
          without network, files and real time (cli, clocks, random, io, filesystem, sockets). Remove what needs it",
-        imports.join(", ")
+        cut_list(imports, LISTED_MAX, 100).join(", ")
     )
 }
 
 fn descriptor_text(problems: &[String]) -> String {
     match problems {
-        [only] => format!("the plugin's descriptor is not valid: {only}"),
-        many => format!("the plugin's descriptor is not valid:\n- {}", many.join("\n- ")),
+        [only] => format!(
+            "the plugin's descriptor is not valid: {}",
+            cut(only, LISTED_BYTES_MAX)
+        ),
+        many => format!(
+            "the plugin's descriptor is not valid:\n- {}",
+            cut_list(many, LISTED_MAX, LISTED_BYTES_MAX / 2).join("\n- ")
+        ),
     }
 }

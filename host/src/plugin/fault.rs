@@ -5,6 +5,7 @@ use std::fmt;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use super::cut::cut;
 use super::state::State;
 use super::{CallError, TablesError};
 use crate::core::Class;
@@ -12,8 +13,10 @@ use crate::core::limits::PluginLimits;
 
 /// Frames of a guest's backtrace that are kept.
 pub(super) const FRAMES_MAX: usize = 50;
-/// Bytes of a guest's message, and of its trace, that are kept.
-const TEXT_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a guest's message that are kept: more than any sentence, few enough for a status.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
+/// Bytes of a guest's trace that are kept.
+const TRACE_BYTES_MAX: usize = 16 << 10;
 
 /// What a host function says to end the call.
 #[derive(Clone, Debug)]
@@ -132,6 +135,11 @@ pub(super) fn of_trap(
             super::limits::mebibytes(limits.memory_bytes_max)
         ));
     }
+    // Neither for this one.
+    let cause = error.root_cause().to_string();
+    if trap.is_none() && cause.starts_with("invalid utf-8") {
+        return fault(format!("the plugin passed a text that is not UTF-8: {cause}"));
+    }
     let reason = match (trap, error.downcast_ref::<I32Exit>()) {
         (Some(Trap::MemoryOutOfBounds), _) if trace.lines().count() >= FRAMES_MAX => {
             "out of bounds memory access, deep in a recursion: it may have outgrown the stack that the plugin keeps in \
@@ -140,7 +148,7 @@ pub(super) fn of_trap(
         }
         (Some(trap), _) => trap.to_string().replace("wasm trap: ", ""),
         (None, Some(exit)) => format!("it called exit with status {}", exit.0),
-        (None, None) => error.root_cause().to_string(),
+        (None, None) => cut(&cause, MESSAGE_BYTES_MAX),
     };
     fault(match state.log.last_words() {
         Some(words) => format!("the plugin stopped: {words} ({reason})"),
@@ -165,7 +173,7 @@ fn time_limit(limits: &PluginLimits, deadline_ms: u64) -> String {
 pub(super) fn of_failure(message: &str, trace: &str, index: Option<u32>, state: &State) -> CallError {
     let message = match message.trim() {
         "" => "the plugin failed without a message".to_owned(),
-        message => cut(message),
+        message => cut(message, MESSAGE_BYTES_MAX),
     };
     // A runtime that turns a refused allocation into an error of its language says nothing of the limit.
     let message = match state.usage.memory_refusal() {
@@ -175,7 +183,7 @@ pub(super) fn of_failure(message: &str, trace: &str, index: Option<u32>, state: 
     CallError {
         class: Class::Fault,
         message,
-        trace: cut(trace),
+        trace: cut(trace, TRACE_BYTES_MAX),
         index,
     }
 }
@@ -187,7 +195,7 @@ fn backtrace(trace: &WasmBacktrace) -> String {
         .lines()
         .filter(|line| !line.starts_with("error while executing") && !line.starts_with("note:"));
     let lines: Vec<String> = frames.map(frame_line).collect();
-    cut(&lines.join("\n"))
+    cut(&lines.join("\n"), TRACE_BYTES_MAX)
 }
 
 /// `    3:   0x1d2c - puppet.wasm!puppet::project` becomes `  3: puppet::project`.
@@ -209,15 +217,4 @@ fn without_hash(name: &str) -> &str {
         Some((path, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => path,
         _ => name,
     }
-}
-
-fn cut(text: &str) -> String {
-    if text.len() <= TEXT_BYTES_MAX {
-        return text.to_owned();
-    }
-    let end = (0..=TEXT_BYTES_MAX)
-        .rev()
-        .find(|&end| text.is_char_boundary(end))
-        .unwrap_or(0);
-    format!("{}…", &text[..end])
 }

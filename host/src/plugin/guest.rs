@@ -216,15 +216,17 @@ fn describe(sandbox: &Sandbox, world: &World) -> Result<Descriptor, PluginError>
     let invalid = |problems| PluginError::Descriptor { problems };
     let first = convert::descriptor_in(first).map_err(invalid)?;
     let second = convert::descriptor_in(second).map_err(invalid)?;
+    let problems = descriptor::problems(&first);
+    if !problems.is_empty() {
+        return Err(invalid(problems));
+    }
+    // After that: a value that is not allowed, such as NaN, may differ from itself.
     if first != second {
         return Err(PluginError::DescribeDiffers(descriptor::difference(
             &first, &second,
         )));
     }
-    match descriptor::problems(&first) {
-        problems if problems.is_empty() => Ok(first),
-        problems => Err(invalid(problems)),
-    }
+    Ok(first)
 }
 
 /// Runs `describe`.

@@ -3,6 +3,7 @@
 use wasmparser::{Encoding, Parser, Payload};
 
 use super::PluginError;
+use super::cut::cut_list;
 
 /// The contract that this host serves.
 pub(super) const CONTRACT_VERSION: &str = "0.1.0";
@@ -300,9 +301,5 @@ fn allowed_interface(name: &str) -> bool {
 /// The first few of a list.
 fn listed(names: &[String]) -> String {
     const SHOWN: usize = 8;
-    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    match names.len() {
-        0..=SHOWN => shown,
-        more => format!("{shown} and {} more", more - SHOWN),
-    }
+    cut_list(names, SHOWN, 100).join(", ")
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::LogLine;
+use super::cut::cut;
 use crate::core::limits::PluginLimits;
 
 /// Shared by `log.write` and the guest's standard output and error.
@@ -38,7 +39,7 @@ impl LogBook {
             lines.dropped += 1;
             return;
         }
-        let message = cut(text, lines.line_bytes_max);
+        let message = cut(text.trim_end(), lines.line_bytes_max);
         let line = LogLine {
             level: level.to_owned(),
             message,
@@ -68,17 +69,4 @@ impl LogBook {
         kept.extend(lines.last.take());
         (kept, std::mem::take(&mut lines.dropped))
     }
-}
-
-/// The text without its line's end, at most so many bytes.
-fn cut(text: &str, bytes_max: usize) -> String {
-    let text = text.trim_end();
-    if text.len() <= bytes_max {
-        return text.to_owned();
-    }
-    let end = (0..=bytes_max)
-        .rev()
-        .find(|&end| text.is_char_boundary(end))
-        .unwrap_or(0);
-    format!("{}…", &text[..end])
 }

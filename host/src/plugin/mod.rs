@@ -7,6 +7,7 @@
 mod bindings;
 mod code_cache;
 mod convert;
+mod cut;
 mod descriptor;
 mod determinism;
 mod encode;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use lamphouse_contract::packed::{self, Event, Reader};
-use lamphouse_contract::{Cell, CellChange, Change, Decimal, Value};
+use lamphouse_contract::{Cell, CellChange, Change, Decimal, Row, Value};
 use proptest::prelude::*;
 
 fn any_value() -> impl Strategy<Value = Value> {
@@ -248,4 +248,106 @@ fn decimals_compare_by_number() {
     assert_eq!(serde_json::to_string(&parse("1.50")).unwrap(), "\"1.50\"");
     assert_eq!(serde_json::from_str::<Decimal>("3").unwrap(), Decimal::from(3));
     assert!(serde_json::from_str::<Decimal>("3.5").is_err());
+}
+
+/// A change of each kind, with a value of each kind.
+fn good_answer() -> Vec<u8> {
+    let values: Row = Box::new([
+        Value::Null,
+        Value::Boolean(true),
+        Value::Integer(-70_000),
+        Value::Real(0.1),
+        Value::Decimal(Decimal::parse("-12.50").unwrap()),
+        Value::Text("déjà vu".into()),
+        Value::Bytes(vec![0, 255].into()),
+        Value::Timestamp(-1),
+        Value::Json("{\"a\":[]}".into()),
+    ]);
+    let cells = vec![
+        Cell {
+            column: 300,
+            change: CellChange::Set(Value::Text("x".repeat(40).into())),
+        },
+        Cell {
+            column: 1,
+            change: CellChange::Add(Value::Integer(1 << 40)),
+        },
+    ];
+    let mut bytes = vec![];
+    for change in [
+        Change::Put {
+            table: 0,
+            row: values.clone(),
+        },
+        Change::Patch {
+            table: 70_000,
+            key: values.clone(),
+            cells: cells.clone(),
+        },
+        Change::Upsert {
+            table: 1,
+            key: Box::new([Value::Integer(7)]),
+            cells,
+        },
+        Change::Remove {
+            table: 2,
+            key: values,
+        },
+    ] {
+        packed::write_change(&mut bytes, &change);
+    }
+    bytes
+}
+
+/// Reads changes from bytes that may be anything: an error names a byte that is there, and what is read has one form.
+fn read_or_refused(bytes: &[u8]) -> bool {
+    match packed::changes(bytes).collect::<Result<Vec<_>, _>>() {
+        Ok(changes) => {
+            let (mut once, mut twice) = (vec![], vec![]);
+            changes
+                .iter()
+                .for_each(|change| packed::write_change(&mut once, change));
+            // Compared as bytes: a NaN is not equal to itself.
+            packed::changes(&once).for_each(|change| packed::write_change(&mut twice, &change.unwrap()));
+            assert_eq!(once, twice);
+            true
+        }
+        Err(error) => {
+            let after = error
+                .0
+                .split(" byte ")
+                .nth(1)
+                .unwrap_or_else(|| panic!("no place: {error}"));
+            let place: usize = after.split([':', ',']).next().unwrap().parse().unwrap();
+            assert!(place <= bytes.len(), "{error}");
+            assert!(error.0.len() < 300, "{error}");
+            false
+        }
+    }
+}
+
+#[test]
+fn an_answer_cut_anywhere_is_refused_with_the_place() {
+    let good = good_answer();
+    assert!(read_or_refused(&good));
+    let whole = (0..good.len())
+        .filter(|&end| read_or_refused(&good[..end]))
+        .count();
+    assert_eq!(whole, 4, "nothing, and behind the first, second and third change");
+}
+
+#[test]
+fn an_answer_with_any_byte_changed_is_read_or_refused_with_the_place() {
+    let good = good_answer();
+    let mut refused = 0_u32;
+    for at in 0..good.len() {
+        for byte in 0..=255 {
+            let mut bytes = good.clone();
+            bytes[at] = byte;
+            refused += u32::from(!read_or_refused(&bytes));
+            bytes.remove(at);
+            refused += u32::from(!read_or_refused(&bytes));
+        }
+    }
+    assert!(refused > 10_000, "{refused}");
 }

@@ -3,9 +3,12 @@
 ///
 /// Keys: `name`, `version`, `table`, `more_tables` (a comma list), `stamp` (what `Put` writes to the column `stamp`),
 /// `extra` (a further text column), `count=text` (the column `count` is text), `key` (the key column's index),
-/// `index=none`, `events` (a comma list of event types to subscribe to, or `none`), `options` (`key:value,…`),
+/// `index=none`, `kinds` (a second table of this name, with a column of each other type), `wicked` (what is wrong with
+/// the descriptor: see `src/typed/wicked.rs`), `events` (a comma list of event types to subscribe to, or `none`),
+/// `options` (`key:value,…`),
 /// `describe` (`trap`, `panic`, `spin`, `recurse`, `eat`, `read`, `disagree`) and `project` (`trap`, `panic`, `spin`,
-/// `fail`, `record`: a row for each event that came). The lifter's keys are in its `lib.rs`.
+/// `fail`, `record`: a row for each event that came; and, for rows that depend on what they must not, `boundary`,
+/// `hash` and `leak`). The lifter's keys are in its `lib.rs`.
 ///
 /// # Panics
 /// Where the file is no puppet, or the settings do not fit its block.

@@ -9,6 +9,7 @@ mod customer_names;
 mod cutover;
 mod dead_letters;
 mod deploy;
+mod evil;
 mod known_failures;
 mod real_data;
 mod replay;

@@ -4,6 +4,7 @@ mod cache;
 mod calls;
 mod descriptors;
 mod determinism;
+mod evil;
 mod files;
 mod limits;
 mod speed;
@@ -260,16 +261,21 @@ fn packed_puppet_file() -> &'static [u8] {
     FILE.get_or_init(|| guest_file("puppet-packed", &["--features", "packed"]))
 }
 
+fn wasi_puppet_file() -> &'static [u8] {
+    static FILE: OnceLock<Vec<u8>> = OnceLock::new();
+    FILE.get_or_init(|| guest_file("puppet-wasi", &["--features", "wasi"]))
+}
+
 /// `target/guests/NAME.wasm`, built if it is not there or older than its source.
 fn guest_file(name: &str, flags: &[&str]) -> Vec<u8> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let built = root.join(format!("target/guests/{name}.wasm"));
     let source = root.join("tests/guests/puppet");
     let modified = |path: PathBuf| std::fs::metadata(path).and_then(|data| data.modified()).ok();
-    let sources = ["lib.rs", "script.rs", "misbehave.rs", "typed.rs", "packed.rs"];
-    let newest = sources
-        .iter()
-        .filter_map(|file| modified(source.join("src").join(file)))
+    let files = |folder: &str| std::fs::read_dir(source.join(folder)).unwrap().flatten();
+    let newest = files("src")
+        .chain(files("src/typed"))
+        .filter_map(|file| modified(file.path()))
         .max();
     if modified(built.clone()) < newest {
         let made = root.join("target/guests-build").join(name);

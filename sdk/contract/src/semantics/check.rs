@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use super::{conform, names, shown};
-use crate::{ColumnType, DECIMAL_DIGITS_MAX, Descriptor, EventSchema, TableSchema, UpcasterDescriptor};
+use crate::{
+    ColumnType, DECIMAL_DIGITS_MAX, Descriptor, EventSchema, Subscription, TableSchema, UpcasterDescriptor,
+};
 
 /// Longest name in bytes: leaves room for `__g` and a number within PostgreSQL's 63.
 pub const NAME_BYTES_MAX: usize = 48;
@@ -17,6 +19,12 @@ pub const INDEXES_MAX: usize = 32;
 pub const KEY_COLUMNS_MAX: usize = 8;
 /// Columns of a declared index.
 pub const INDEX_COLUMNS_MAX: usize = 8;
+/// Subscriptions of one projector.
+const SUBSCRIPTIONS_MAX: usize = 1_000;
+/// Schema versions that one subscription names.
+const SCHEMA_VERSIONS_MAX: usize = 1_000;
+/// Bytes of an initial value.
+const INITIAL_BYTES_MAX: usize = 10_000;
 /// Rules of one upcaster.
 const RULES_MAX: usize = 1_000;
 /// Schemas that one rule gives.
@@ -41,15 +49,15 @@ pub fn check(descriptor: &Descriptor) -> Vec<String> {
                 .into(),
         );
     }
-    for subscription in &descriptor.subscriptions {
-        let empty = |text: &Option<String>| text.as_ref().is_some_and(String::is_empty);
-        if empty(&subscription.event_type) || empty(&subscription.stream_type) {
-            errors.push(
-                "a subscription names an empty event type or stream type (leave it out to take any)".into(),
-            );
-        }
-        if subscription.schema_versions.contains(&0) {
-            errors.push("a subscription names schema version 0 (they count from 1)".into());
+    // What is too many is not looked at: a list may be as long as the guest's memory.
+    if descriptor.subscriptions.len() > SUBSCRIPTIONS_MAX {
+        errors.push(format!(
+            "{} subscriptions are declared; at most {SUBSCRIPTIONS_MAX} are allowed",
+            descriptor.subscriptions.len()
+        ));
+    } else {
+        for subscription in &descriptor.subscriptions {
+            check_subscription(subscription, &mut errors);
         }
     }
     if descriptor.tables.is_empty() {
@@ -60,6 +68,7 @@ pub fn check(descriptor: &Descriptor) -> Vec<String> {
             "{} tables are declared; at most {TABLES_MAX} are allowed",
             descriptor.tables.len()
         ));
+        return errors;
     }
     for name in twice(descriptor.tables.iter().map(|table| table.name.as_str())) {
         errors.push(format!("table '{}' is declared twice", shown(name)));
@@ -68,6 +77,45 @@ pub fn check(descriptor: &Descriptor) -> Vec<String> {
         check_table(table, &mut errors);
     }
     errors
+}
+
+fn check_subscription(subscription: &Subscription, errors: &mut Vec<String>) {
+    let types = [
+        ("event type", &subscription.event_type),
+        ("stream type", &subscription.stream_type),
+    ];
+    if types
+        .iter()
+        .any(|(_, name)| name.as_ref().is_some_and(String::is_empty))
+    {
+        errors.push(
+            "a subscription names an empty event type or stream type (leave it out to take any)".into(),
+        );
+    }
+    for (what, name) in types {
+        if let Some(name) = name.as_ref().filter(|name| is_no_type(name)) {
+            errors.push(format!(
+                "a subscription names {what} '{}', which has more than {EVENT_TYPE_BYTES_MAX} bytes or a U+0000, as no \
+                 event's has",
+                shown(name)
+            ));
+        }
+    }
+    let versions = &subscription.schema_versions;
+    if versions.len() > SCHEMA_VERSIONS_MAX {
+        errors.push(format!(
+            "a subscription names {} schema versions; at most {SCHEMA_VERSIONS_MAX} are allowed",
+            versions.len()
+        ));
+    }
+    if versions.contains(&0) {
+        errors.push("a subscription names schema version 0 (they count from 1)".into());
+    }
+}
+
+/// Whether no event can have this type, nor a stream.
+fn is_no_type(name: &str) -> bool {
+    name.len() > EVENT_TYPE_BYTES_MAX || name.contains('\0')
 }
 
 fn version_error(version: &str) -> Option<String> {
@@ -137,7 +185,7 @@ fn schema_error(schema: &EventSchema) -> Option<String> {
     let name = &schema.event_type;
     if name.is_empty() {
         Some("an event type is empty".into())
-    } else if name.len() > EVENT_TYPE_BYTES_MAX || name.contains('\0') {
+    } else if is_no_type(name) {
         Some(format!(
             "event type '{}' has more than {EVENT_TYPE_BYTES_MAX} bytes or a U+0000",
             shown(name)
@@ -186,7 +234,7 @@ fn check_table(table: &TableSchema, errors: &mut Vec<String>) {
         KEY_COLUMNS_MAX,
         errors,
     );
-    for &column in &table.primary_key {
+    for &column in table.primary_key.iter().take(KEY_COLUMNS_MAX) {
         let Some(declared) = table.columns.get(column as usize) else {
             continue;
         };
@@ -213,7 +261,7 @@ fn check_table(table: &TableSchema, errors: &mut Vec<String>) {
             table.indexes.len()
         ));
     }
-    for (number, index) in table.indexes.iter().enumerate() {
+    for (number, index) in table.indexes.iter().take(INDEXES_MAX).enumerate() {
         check_columns(
             table,
             &here,
@@ -223,23 +271,35 @@ fn check_table(table: &TableSchema, errors: &mut Vec<String>) {
             errors,
         );
         let kind = |column: &u32| table.columns.get(*column as usize).map(|column| column.kind);
+        if index.len() > INDEX_COLUMNS_MAX {
+            continue;
+        }
         if index.iter().any(|column| kind(column) == Some(ColumnType::Json)) {
             errors.push(format!(
                 "{here}: index {number} has a json column, which cannot be indexed"
             ));
         }
         if table.indexes[..number].contains(index) && index.iter().all(|column| kind(column).is_some()) {
-            errors.push(format!(
-                "{here} declares the index ({}) twice",
-                names(table, index)
-            ));
+            let error = format!("{here} declares the index ({}) twice", names(table, index));
+            if !errors.contains(&error) {
+                errors.push(error);
+            }
         }
     }
     for (column, declared) in table.columns.iter().enumerate() {
+        let Some(initial) = &declared.initial else {
+            continue;
+        };
+        if initial.heap_bytes() > INITIAL_BYTES_MAX {
+            errors.push(format!(
+                "{here}: the initial value of column '{}' has {} bytes; at most {INITIAL_BYTES_MAX} are allowed",
+                shown(&declared.name),
+                initial.heap_bytes()
+            ));
+            continue;
+        }
         // A scale out of bounds was reported above.
-        if let Some(initial) = &declared.initial
-            && let Err(violation) = conform(table, column, &mut initial.clone())
-        {
+        if let Err(violation) = conform(table, column, &mut initial.clone()) {
             errors.push(format!("initial value of {}", violation.0));
         }
     }
@@ -258,6 +318,7 @@ fn check_columns(
             "{here}: the {what} has {} columns; 1 to {columns_max} are allowed",
             columns.len()
         ));
+        return;
     }
     for &column in columns
         .iter()

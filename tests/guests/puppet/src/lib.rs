@@ -13,6 +13,9 @@ mod typed;
 #[cfg(feature = "packed")]
 mod packed;
 
+#[cfg(feature = "wasi")]
+mod wasi;
+
 mod misbehave;
 mod script;
 

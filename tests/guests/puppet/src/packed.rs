@@ -62,6 +62,15 @@ impl Guest for Puppet {
     }
 }
 
+fn hexadecimal(text: &str) -> Vec<u8> {
+    let digits = text.chars().filter_map(|digit| digit.to_digit(16));
+    let digits: Vec<u8> = digits.map(|digit| digit as u8).collect();
+    digits
+        .chunks_exact(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect()
+}
+
 fn key(text: &str) -> Key {
     Box::new([Value::Text(text.into())])
 }
@@ -97,6 +106,16 @@ fn project(event: &packed::Event<'_>, out: &mut Vec<u8>) {
             }
         }
         "HugeRow" => packed::write_change(out, &count(&"x".repeat(8 << 20))),
+        // Any bytes at all: the event's data says them in hexadecimal.
+        "Raw" => out.extend(hexadecimal(event.data)),
+        "RawApply" => tables::apply(&hexadecimal(event.data)),
+        "RawRead" => drop(tables::read(&hexadecimal(event.data))),
+        "TenMillionChanges" => {
+            let mut change = Vec::new();
+            packed::write_change(&mut change, &count("k"));
+            *out = change.repeat(10_000_000);
+        }
+        "HugePanic" => panic!("{}", "why? ".repeat(2_000_000)),
         "Garbage" => out.extend_from_slice(&[0x94, 0x07, 0x00, 0xc1]),
         "GarbageRead" => drop(tables::read(&[0xc1])),
         "Spin" => misbehave::spin(),

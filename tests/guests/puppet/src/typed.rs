@@ -2,6 +2,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::{misbehave, script};
 
+mod evil;
+mod wicked;
+
 wit_bindgen::generate!({ path: "../../../wit", world: "projector-plugin" });
 
 use exports::lamphouse::plugin::projector::Guest;
@@ -48,6 +51,21 @@ impl Guest for Puppet {
             "panic" => panic!("version {} cannot project", script::get("version")),
             "spin" => misbehave::spin(),
             "fail" => return Err(failure(None, "version says no")),
+            "boundary" => {
+                events.iter().for_each(|event| evil::count(event, events.len()));
+                return Ok(());
+            }
+            "hash" => {
+                events
+                    .iter()
+                    .for_each(|event| evil::note(event, &evil::hash_order()));
+                return Ok(());
+            }
+            "leak" => {
+                let leaked = evil::leaks();
+                events.iter().for_each(|event| evil::note(event, &leaked));
+                return Ok(());
+            }
             "record" => {
                 events.iter().for_each(record);
                 return Ok(());
@@ -139,9 +157,12 @@ fn describe(version: String) -> Descriptor {
             .map(|name| subscription(Some(name.into())))
             .collect(),
     };
+    if !script::get("kinds").is_empty() {
+        tables.push(kinds());
+    }
     let options = script::get("options");
     let options = options.split(',').filter_map(|pair| pair.split_once(':'));
-    Descriptor {
+    let mut descriptor = Descriptor {
         name: script::get("name"),
         version,
         subscriptions,
@@ -149,6 +170,26 @@ fn describe(version: String) -> Descriptor {
         options: options
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect(),
+    };
+    wicked::twist(&mut descriptor, &script::get("wicked"));
+    descriptor
+}
+
+/// Table 1 of a puppet with `kinds=NAME`: a column of each type that the first table has not.
+fn kinds() -> TableSchema {
+    TableSchema {
+        name: script::get("kinds"),
+        columns: vec![
+            column("id", ColumnType::Text, false, None),
+            column("ratio", ColumnType::Real, true, None),
+            column("amount", ColumnType::Decimal(2), true, None),
+            column("doc", ColumnType::Json, true, None),
+            column("blob", ColumnType::Bytes, true, None),
+            column("at", ColumnType::Timestamp, true, None),
+            column("n", ColumnType::Integer, true, None),
+        ],
+        primary_key: vec![0],
+        indexes: vec![],
     }
 }
 
@@ -254,14 +295,21 @@ fn project(index: u32, event: &Event) -> Result<(), Failure> {
         "UndeclaredColumn" => tables::upsert(0, &key, &[set(99, Value::Integer(1))]),
         "WrongType" => tables::upsert(0, &key, &[set(2, Value::Boolean(true))]),
         "WrongDecimal" => tables::upsert(0, &key, &[set(3, Value::Decimal("12,50".into()))]),
+        #[cfg(feature = "wasi")]
+        "LookAround" => {
+            let seen = Value::Text(crate::wasi::look_around());
+            tables::upsert(0, &key, &[set(1, seen)]);
+        }
+        #[cfg(feature = "wasi")]
+        "Exit" => crate::wasi::leave(),
         "Log" => log::write(Level::Info, &event.data),
         "FloodLog" => {
             for n in 0..100_000_u32 {
                 log::write(Level::Debug, &format!("line {n} {}", "x".repeat(100)));
             }
         }
-        // Everything else is none of its business.
-        _ => {}
+        // What is not evil either is none of its business.
+        other => return evil::project(other, event, &key),
     }
     Ok(())
 }
