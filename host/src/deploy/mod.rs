@@ -36,6 +36,6 @@ mod tests;
 pub use dev::{BuildEvent, watch_sources};
 pub use explain::{Explained, NamedRow, Rows, explain};
 pub use host::{Host, HostError, Mode};
-pub use plugin_check::{CheckReport, Declared, check_plugin};
+pub use plugin_check::{CheckReport, Declared, RowDifference, check_plugin, replay_for_another};
 pub use rehearse::{Rehearsal, rehearse};
 pub use today::{folder_upcasters, kept_upcasters};

@@ -1,16 +1,25 @@
 //! `lamphouse plugin check`: is this file a plugin that the host would run, and does it give the same however its events
-//! are cut into batches?
+//! are cut into batches, and in another process?
+
+mod rows;
+mod second_process;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use lamphouse_contract::{Descriptor, Key, Row, Subscription, UpcasterDescriptor, Value, packed};
+use lamphouse_contract::{Descriptor, Subscription, UpcasterDescriptor, packed};
 use serde::{Deserialize, Serialize};
+
+pub use rows::RowDifference;
+pub use second_process::replay_for_another;
+
+use rows::{Rows, RunRow};
 
 use super::host::HostError;
 use super::today::{load, upcaster_files};
 use crate::config::Config;
 use crate::core::clock::Clock;
+use crate::core::limits::PluginLimits;
 use crate::core::{EventBatch, EventFilter, Position};
 use crate::plugin::{AnyPlugin, Lane, Plugin, Sandbox, Upcaster};
 use crate::projection::dry_run;
@@ -42,6 +51,9 @@ pub struct CheckReport {
     /// Events that came out of an upcaster.
     #[serde(default)]
     pub events_given: u64,
+    /// The first row that was not the same in all runs.
+    #[serde(default)]
+    pub difference: Option<RowDifference>,
     /// What is wrong; empty when the plugin may be deployed.
     pub problems: Vec<String>,
 }
@@ -57,7 +69,7 @@ pub enum Declared {
 }
 
 /// Checks a plugin file: contract, imports and limits, and, over the first matching events of the project's log,
-/// that batches of 1, 7 and 1,000 give the same. A projector gets its events as the upcasters of the plugin folder lift
+/// that batches of 1, 7 and 1,000 give the same, and, of a projector, a second process of this executable too. A projector gets its events as the upcasters of the plugin folder lift
 /// them; an upcaster is checked against the others there. `config` is None outside a project: then nothing is replayed.
 pub fn check_plugin(
     file: &Path,
@@ -90,6 +102,7 @@ pub fn check_plugin(
         events_replayed: 0,
         rows: 0,
         events_given: 0,
+        difference: None,
         problems: Vec::new(),
     };
     let others = match config {
@@ -100,7 +113,7 @@ pub fn check_plugin(
         AnyPlugin::Upcaster(upcaster) => check_upcaster(&upcaster, others, config, runtime, &mut report)?,
         AnyPlugin::Projector(plugin) => {
             if let Some(config) = config {
-                check_projector(&plugin, others, config, runtime, &mut report)?;
+                check_projector(file, &plugin, others, config, runtime, &mut report)?;
             }
         }
     }
@@ -108,6 +121,7 @@ pub fn check_plugin(
 }
 
 fn check_projector(
+    file: &Path,
     plugin: &Arc<Plugin>,
     upcasters: Vec<Arc<Upcaster>>,
     config: &Config,
@@ -141,7 +155,7 @@ fn check_projector(
     // Without a limit on its size there is one.
     if let Some(sample) = batches.into_iter().next() {
         report.events_replayed = sample.len() as u64;
-        replay(plugin, &sample, report);
+        replay(file, plugin, &config.limits, &sample, report)?;
     }
     Ok(())
 }
@@ -239,63 +253,64 @@ fn sample(
     Ok(batch)
 }
 
-fn replay(plugin: &Arc<Plugin>, sample: &Arc<EventBatch>, report: &mut CheckReport) {
-    let descriptor = plugin.descriptor();
-    let mut first: Option<Vec<Vec<Arc<Row>>>> = None;
+/// Runs the sample in each way, and compares the rows.
+fn replay(
+    file: &Path,
+    plugin: &Arc<Plugin>,
+    limits: &PluginLimits,
+    sample: &Arc<EventBatch>,
+    report: &mut CheckReport,
+) -> Result<(), HostError> {
+    let mut runs: Vec<(String, Rows)> = Vec::new();
     for size in BATCHES {
-        let rows = match dry_run(plugin, sample, size) {
-            Ok(rows) => rows,
+        let run = format!("batches of {size}");
+        match dry_run(plugin, sample, size) {
+            Ok(rows) => runs.push((run, rows)),
             Err(why) => {
-                report.problems.push(format!("with batches of {size}: {why}"));
-                return;
-            }
-        };
-        match &first {
-            None => {
-                report.rows = rows.iter().map(|rows| rows.len() as u64).sum();
-                first = Some(rows);
-            }
-            Some(first) => {
-                if let Some(difference) = difference(descriptor, first, &rows) {
-                    report.problems.push(format!(
-                        "batches of {} and of {size} give different rows: {difference}; a projector may keep nothing \
-                         between events but its rows",
-                        BATCHES[0]
-                    ));
-                    return;
-                }
+                report.problems.push(format!("in {run}: {why}"));
+                return Ok(());
             }
         }
     }
+    // Of the largest batches: whether they matter is told by the runs before.
+    let run = "a second process".to_owned();
+    match second_process::replay(file, plugin, limits, sample, BATCHES[BATCHES.len() - 1])? {
+        Ok(rows) => runs.push((run, rows)),
+        Err(why) => {
+            report
+                .problems
+                .push(format!("in {run}, and not in this one: {why}"));
+            return Ok(());
+        }
+    }
+    report.rows = runs[0].1.iter().map(|rows| rows.len() as u64).sum();
+    if let Some(difference) = rows::first_difference(plugin.descriptor(), &runs) {
+        report.problems.push(in_words(&difference));
+        report.difference = Some(difference);
+    }
+    Ok(())
 }
 
-/// The first row that differs, in words.
-fn difference(descriptor: &Descriptor, a: &[Vec<Arc<Row>>], b: &[Vec<Arc<Row>>]) -> Option<String> {
-    for (schema, (a, b)) in descriptor.tables.iter().zip(a.iter().zip(b)) {
-        let key = |row: &Row| -> Key { lamphouse_contract::semantics::key_of(schema, row) };
-        let shown = |values: &[Value]| format!("{values:?}");
-        for place in 0..a.len().max(b.len()) {
-            match (a.get(place), b.get(place)) {
-                (Some(a), Some(b)) if a == b => {}
-                (Some(a), Some(b)) if key(a) == key(b) => {
-                    return Some(format!(
-                        "table '{}', key {}: {} against {}",
-                        schema.name,
-                        shown(&key(a)),
-                        shown(a),
-                        shown(b)
-                    ));
-                }
-                (Some(row), _) | (None, Some(row)) => {
-                    return Some(format!(
-                        "table '{}': the row with key {} is there only once",
-                        schema.name,
-                        shown(&key(row))
-                    ));
-                }
-                (None, None) => {}
-            }
-        }
-    }
-    None
+/// Which runs disagree about which row, and what is mostly behind it.
+fn in_words(difference: &RowDifference) -> String {
+    let first = &difference.runs[0];
+    let (agree, differ): (Vec<&RunRow>, Vec<&RunRow>) =
+        difference.runs.iter().partition(|run| run.values == first.values);
+    let names = |runs: &[&RunRow]| -> String {
+        let names: Vec<&str> = runs.iter().map(|run| run.run.as_str()).collect();
+        names.join(" and ")
+    };
+    let advice = if differ.len() == 1 && differ[0].run == difference.runs[BATCHES.len()].run {
+        "what differs between processes must not reach a row"
+    } else {
+        "a row may depend on the events and on rows alone, and not on which events come in one call: mind state that is \
+         kept between events, the number and place of events in a call, and the order of a hash map"
+    };
+    format!(
+        "the same events give different rows in {} than in {}: the first is in table '{}', key {}; {advice}",
+        names(&differ),
+        names(&agree),
+        difference.table,
+        difference.key
+    )
 }
