@@ -128,6 +128,7 @@ fn pipeline(section: &Section<'_>, limits: &mut PipelineLimits) {
         1..=60_000,
         &mut limits.rebuild_transaction_ms_max,
     );
+    section.number("rebuild_workers_max", 1..=64, &mut limits.rebuild_workers_max);
     section.number(
         "rebuild_share_percent",
         1..=100,

@@ -56,6 +56,9 @@ pub struct PipelineLimits {
     /// Longest table transaction of a rebuild beside live projections, in milliseconds. Raise it for rebuild speed;
     /// lower it for live latency.
     pub rebuild_transaction_ms_max: u64,
+    /// Most workers of one rebuild, of a projector that declares `partition = stream`; never more than there are cores.
+    /// Lower it to leave cores to others.
+    pub rebuild_workers_max: u64,
     /// Share of the time that a rebuild may use, in percent: 100 is as fast as the machine allows.
     pub rebuild_share_percent: u64,
 }
@@ -69,6 +72,7 @@ impl Default for PipelineLimits {
             queue_batches_max: 8,
             cache_bytes_max: 256 << 20,
             rebuild_transaction_ms_max: 20,
+            rebuild_workers_max: 8,
             rebuild_share_percent: 100,
         }
     }

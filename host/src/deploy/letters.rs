@@ -93,10 +93,7 @@ impl Conductor {
                 }),
             }));
         }
-        let options = &record.descriptor.options;
-        let by_stream = options
-            .iter()
-            .any(|(key, value)| key == "partition" && value == "stream");
+        let by_stream = record.descriptor.is_partitioned_by_stream();
         if !by_stream && !accept_reorder {
             return Err(refused(format!(
                 "{name} does not declare the option `partition = stream`, so that its rows may depend on the order of \

@@ -1,6 +1,6 @@
 //! Whether the host can run what a plugin declares. Pure.
 
-use lamphouse_contract::{Descriptor, UpcasterDescriptor, semantics};
+use lamphouse_contract::{ColumnType, Descriptor, TableSchema, UpcasterDescriptor, semantics};
 
 use super::cut::cut;
 use crate::core::{PluginName, TableName};
@@ -20,7 +20,26 @@ pub(super) fn problems(descriptor: &Descriptor) -> Vec<String> {
         problems.extend(names.chain([PluginName::new(&descriptor.name).err()]).flatten());
     }
     problems.extend(option_problems(&descriptor.options));
+    if descriptor.is_partitioned_by_stream() {
+        problems.extend(partition_problems(descriptor));
+    }
     problems
+}
+
+/// A row is its stream's by the first column of its key.
+fn partition_problems(descriptor: &Descriptor) -> impl Iterator<Item = String> {
+    let is_text = |table: &&TableSchema| {
+        let first = table.primary_key.first().copied().unwrap_or_default();
+        let column = table.columns.get(first as usize);
+        column.is_none_or(|column| column.kind == ColumnType::Text)
+    };
+    let wrong = descriptor.tables.iter().filter(move |table| !is_text(table));
+    wrong.map(|table| {
+        format!(
+            "table '{}': the first key column is no text; with the option partition = stream it is the stream's id",
+            table.name
+        )
+    })
 }
 
 /// Everything that is wrong with what an upcaster declares, by itself; empty when all is right.

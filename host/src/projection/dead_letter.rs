@@ -335,10 +335,11 @@ impl<'r> Work<'r> {
                 deadline_factor,
                 stop: Arc::default(),
             };
-            let rows = self
+            let mut rows = self
                 .rows
                 .take()
                 .expect("invariant: the rows are away only within a call");
+            rows.begin(batch, 0..batch.len());
             let (mut rows, report, result) = self.replay.plugin.project(&call, rows);
             if self.speaks {
                 projector_said(&self.replay.generation, batch, &(0..batch.len()), &report);

@@ -27,6 +27,7 @@ pub fn dry_run(
             deadline_factor: 1,
             stop: Arc::default(),
         };
+        rows.begin(events, from..until);
         let (after, _, result) = plugin.project(&call, rows);
         rows = after;
         if let Err(error) = result {

@@ -23,6 +23,7 @@ mod rows;
 mod runner;
 mod status;
 mod upcasting;
+mod workers;
 mod writing;
 
 #[cfg(test)]

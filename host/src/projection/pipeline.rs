@@ -12,9 +12,9 @@ use super::backoff::Backoff;
 use super::fault::{Parked, Parking, failed};
 use super::reading::{Read, Unlifted};
 use super::report::projector_said;
-use super::rows::Rows;
 use super::runner::{Control, Herald, RunnerNews, RunnerSpec, Surroundings, SwitchRequest, bug};
 use super::status::{Retry, RunnerStatus, Stop, StopReason};
+use super::workers::Workers;
 use super::writing::{Write, Written};
 use crate::core::{Class, EventBatch, LogId, Position};
 use crate::plugin::{Call, CallError, CallReport};
@@ -43,8 +43,7 @@ pub(crate) struct Pipeline<'a> {
     status: Arc<RunnerStatus>,
     stop: Arc<AtomicBool>,
     log: LogId,
-    /// None only while a call has them.
-    rows: Option<Rows>,
+    workers: Workers,
     parking: Parking,
     controls: Receiver<Control>,
     batches: Receiver<Read>,
@@ -81,7 +80,7 @@ impl<'a> Pipeline<'a> {
         status: Arc<RunnerStatus>,
         stop: Arc<AtomicBool>,
         committed: Checkpoint,
-        rows: Rows,
+        workers: Workers,
         parking: Parking,
         controls: Receiver<Control>,
         batches: Receiver<Read>,
@@ -95,7 +94,7 @@ impl<'a> Pipeline<'a> {
             status,
             stop,
             log: surroundings.log.id(),
-            rows: Some(rows),
+            workers,
             parking,
             controls,
             batches,
@@ -166,12 +165,6 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    fn rows(&mut self) -> &mut Rows {
-        self.rows
-            .as_mut()
-            .expect("invariant: the rows are away only within a call")
-    }
-
     fn cache_bytes_max(&self) -> usize {
         usize::try_from(self.surroundings.limits.cache_bytes_max).unwrap_or(usize::MAX)
     }
@@ -186,7 +179,7 @@ impl<'a> Pipeline<'a> {
             .as_ref()
             .is_some_and(|pending| pending.events >= self.flush_events);
         let waits = self.in_flight.is_some() || self.held;
-        !(waits && (full || self.rows().bytes() > self.cache_bytes_max()))
+        !(waits && (full || self.workers.bytes() > self.cache_bytes_max()))
     }
 
     fn control(&mut self, control: Control) {
@@ -221,7 +214,7 @@ impl<'a> Pipeline<'a> {
             .switch
             .as_ref()
             .is_some_and(|switch| reached >= switch.at_least);
-        let cache_is_full = self.rows().bytes() > self.cache_bytes_max();
+        let cache_is_full = self.workers.bytes() > self.cache_bytes_max();
         let due = match &self.pending {
             Some(pending) => {
                 self.ending.is_some()
@@ -239,7 +232,7 @@ impl<'a> Pipeline<'a> {
             Some(pending) => (pending.to, pending.events, pending.at_head),
             None => (self.committed, 0, true),
         };
-        let tables = self.rows().take_flush();
+        let tables = self.workers.take_flush();
         let flush = Flush {
             from: self.committed,
             to,
@@ -281,10 +274,10 @@ impl<'a> Pipeline<'a> {
         if let Some((events, streams)) = self.parked_in_flight.take() {
             self.status.set_parked(events, streams);
         }
-        self.rows().committed();
+        self.workers.committed();
         let bytes_max = self.cache_bytes_max();
-        self.rows().evict(bytes_max);
-        let (bytes, whole) = (self.rows().bytes(), self.rows().are_whole());
+        self.workers.evict(bytes_max);
+        let (bytes, whole) = (self.workers.bytes(), self.workers.are_whole());
         self.status.set_cache(bytes, whole);
         self.adapt(events, written.time);
         if at_head && !self.announced {
@@ -341,9 +334,9 @@ impl<'a> Pipeline<'a> {
             self.announced = true;
             self.herald.tell(RunnerNews::CaughtUp);
         }
-        if self.rows().bytes() > self.cache_bytes_max() {
+        if self.workers.bytes() > self.cache_bytes_max() {
             let bytes_max = self.cache_bytes_max();
-            self.rows().evict(bytes_max);
+            self.workers.evict(bytes_max);
         }
         self.index_what_is_read();
         self.throttle(began.elapsed());
@@ -357,7 +350,7 @@ impl<'a> Pipeline<'a> {
             .tables
             .iter()
             .any(|table| !table.indexes.is_empty());
-        if self.indexed || !looked_up || self.rows.as_ref().is_none_or(Rows::are_whole) {
+        if self.indexed || !looked_up || self.workers.are_whole() {
             return;
         }
         // Without them everything is right, only slow; the control plane makes them too, and tells of errors.
@@ -499,18 +492,12 @@ impl<'a> Pipeline<'a> {
                 deadline_factor,
                 stop: self.stop.clone(),
             };
-            let rows = self
-                .rows
-                .take()
-                .expect("invariant: the rows are away only within a call");
             self.status.set_call(Some(Instant::now()));
-            let (mut rows, report, result) = self.spec.plugin.project(&call, rows);
+            let (report, result) = self.workers.project(&self.spec.plugin, call);
             self.status.set_call(None);
             self.note(batch, &range, &report);
             let error = match result {
                 Ok(()) => {
-                    rows.keep_batch();
-                    self.rows = Some(rows);
                     if backoff.tries() > 0 {
                         self.status.set_retrying(None);
                     }
@@ -518,8 +505,6 @@ impl<'a> Pipeline<'a> {
                 }
                 Err(error) => error,
             };
-            rows.undo_batch();
-            self.rows = Some(rows);
             if self.stop.load(Ordering::Acquire) {
                 return Err(Failed::Told);
             }

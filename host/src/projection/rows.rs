@@ -1,12 +1,14 @@
 //! All the rows that one generation's plugin may touch: the caches of its tables, and the database behind them.
 
+use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use lamphouse_contract::semantics::{self, Violation};
-use lamphouse_contract::{Change, Descriptor, Key, Row, TableSchema, Value};
+use lamphouse_contract::{Change, Descriptor, Key, Row, TableSchema, Value, packed};
 
 use super::cache::{Content, TableCache};
-use crate::core::Class;
+use crate::core::{Class, EventBatch};
 use crate::plugin::{GuestTables, TablesError};
 use crate::tables::{StoreError, TableFlush, TableReader};
 
@@ -26,6 +28,8 @@ pub(crate) struct Rows {
     reader: Box<dyn TableReader>,
     /// Changes of this call, in order, the first of which needs a row that is not in memory.
     waiting: Vec<Change>,
+    /// The streams of the call's events, whose rows alone it may touch; None where it may touch any.
+    streams: Option<HashSet<Box<str>>>,
     /// Flushes taken so far; the next one has this number plus one.
     taken: u64,
     committed: u64,
@@ -45,6 +49,7 @@ impl Rows {
             caches,
             reader,
             waiting: Vec::new(),
+            streams: None,
             taken: 0,
             committed: 0,
         }
@@ -58,6 +63,42 @@ impl Rows {
     /// Whether every table is whole in memory.
     pub(crate) fn are_whole(&self) -> bool {
         self.caches.iter().all(TableCache::is_whole)
+    }
+
+    /// Before a call with these events: of a projector that declares `partition = stream`, it may touch the rows of
+    /// their streams only.
+    pub(crate) fn begin(&mut self, batch: &EventBatch, range: Range<usize>) {
+        if !self.descriptor.is_partitioned_by_stream() {
+            return;
+        }
+        let streams = self.streams.get_or_insert_default();
+        streams.clear();
+        for event in packed::events(batch.packed(range)).flatten() {
+            if !streams.contains(event.stream_id) {
+                streams.insert(event.stream_id.into());
+            }
+        }
+    }
+
+    /// Refuses a key, or a part of one, that is not of a stream of this call.
+    fn is_of_this_call(&self, schema: &TableSchema, first: Option<&Value>) -> Result<(), TablesError> {
+        let Some(streams) = &self.streams else {
+            return Ok(());
+        };
+        match first {
+            Some(Value::Text(stream)) if streams.contains(&**stream) => Ok(()),
+            other => Err(TablesError::Violation(format!(
+                "the projector declares `partition = stream`, and touches a row of '{}' whose key begins with {}, which is \
+                 the stream of none of these events: a row may depend on the events of one stream only, and the \
+                 stream's id is the first column of its key",
+                schema.name,
+                match other {
+                    Some(Value::Text(text)) => format!("'{}'", text.chars().take(100).collect::<String>()),
+                    Some(_) => "something else than a text".to_owned(),
+                    None => "nothing".to_owned(),
+                }
+            ))),
+        }
     }
 
     /// Keeps the changes of the last call.
@@ -206,6 +247,18 @@ impl Rows {
                 Change::Patch { table, key, .. } | Change::Upsert { table, key, .. } => (table, Some(key)),
             };
             let schema = self.schema(*table)?;
+            if self.streams.is_some() {
+                let first = match change {
+                    Change::Put { row, .. } => schema
+                        .primary_key
+                        .first()
+                        .and_then(|&column| row.get(column as usize)),
+                    Change::Remove { key, .. } | Change::Patch { key, .. } | Change::Upsert { key, .. } => {
+                        key.first()
+                    }
+                };
+                self.is_of_this_call(schema, first)?;
+            }
             let Some(key) = key else { continue };
             if self.caches[*table as usize].is_whole() {
                 continue;
@@ -233,6 +286,7 @@ impl GuestTables for Rows {
         let mut missing = Vec::new();
         for key in keys {
             let key = semantics::conform_key(schema, key).map_err(violation)?;
+            self.is_of_this_call(schema, key.first())?;
             let mut ordered = Vec::with_capacity(32);
             semantics::ordered_key(&key, &mut ordered);
             let ordered = ordered.into_boxed_slice();
@@ -266,6 +320,11 @@ impl GuestTables for Rows {
             ))
         })?;
         let prefix = semantics::conform_prefix(schema, index, prefix).map_err(violation)?;
+        if self.streams.is_some() {
+            // An index that does not begin with the stream would find rows of others.
+            let begins_with_stream = schema.indexes[index as usize].first() == schema.primary_key.first();
+            self.is_of_this_call(schema, prefix.first().filter(|_| begins_with_stream))?;
+        }
         let after = match after {
             Some(key) => Some(semantics::conform_key(schema, key).map_err(violation)?),
             None => None,

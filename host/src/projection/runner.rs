@@ -12,6 +12,7 @@ use super::reading::Reading;
 use super::rows::Rows;
 use super::status::{RunnerStatus, Stop, StopReason};
 use super::upcasting::Upcasting;
+use super::workers::Workers;
 use super::writing::Writing;
 use crate::core::limits::{FaultPolicy, PipelineLimits};
 use crate::core::{Class, EventFilter, GenerationId, Position};
@@ -236,16 +237,20 @@ fn run(
     herald: &Herald,
 ) -> StopReason {
     let generation = &spec.generation;
+    let count = workers_of(&surroundings.limits, &spec);
     let opened = surroundings.store.writer(generation).and_then(|mut writer| {
         // The record may be older than the last flush; the database knows.
         let checkpoint = writer.checkpoint()?;
-        let reader = surroundings.store.reader(generation)?;
+        let readers: Result<Vec<_>, _> = (0..count)
+            .map(|_| surroundings.store.reader(generation))
+            .collect();
+        let readers = readers?;
         let book = surroundings.store.letter_book(generation.id)?;
         let discards = surroundings.store.discards(Some(&generation.projection))?;
         let parking = Parking::new(spec.faults.clone(), generation, book, &discards);
-        Ok((writer, checkpoint, reader, parking))
+        Ok((writer, checkpoint, readers, parking))
     });
-    let (writer, checkpoint, table_reader, parking) = match opened {
+    let (writer, checkpoint, readers, parking) = match opened {
         Ok(opened) => opened,
         Err(error) if error.class() == Class::Retryable => {
             return StopReason::Restart(format!("the read tables cannot be opened: {error}"));
@@ -255,11 +260,12 @@ fn run(
     status.set_checkpoint(checkpoint.position);
     let (parked_events, parked_streams) = parking.counts();
     status.set_parked(parked_events, parked_streams);
-    let rows = Rows::new(
-        &generation.descriptor,
-        table_reader,
-        checkpoint.position == Position::START,
-    );
+    let is_empty = checkpoint.position == Position::START;
+    let descriptor = &generation.descriptor;
+    let rows = readers
+        .into_iter()
+        .map(|reader| Rows::new(descriptor, reader, is_empty));
+    let workers = Workers::new(descriptor, rows.collect());
     let queue = usize::try_from(surroundings.limits.queue_batches_max)
         .unwrap_or(1)
         .max(1);
@@ -315,7 +321,7 @@ fn run(
                 status,
                 stop,
                 checkpoint,
-                rows,
+                workers,
                 parking,
                 controls,
                 batches,
@@ -329,6 +335,16 @@ fn run(
         surroundings.log.signal().bump();
         reason
     })
+}
+
+/// How many project at the same time: more than one only while a generation of a projector that allows it is built.
+fn workers_of(limits: &PipelineLimits, spec: &RunnerSpec) -> usize {
+    if spec.live || !spec.generation.descriptor.is_partitioned_by_stream() {
+        return 1;
+    }
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let most = usize::try_from(limits.rebuild_workers_max).unwrap_or(usize::MAX);
+    cores.min(most).max(1)
 }
 
 pub(crate) fn bug(message: String) -> Stop {

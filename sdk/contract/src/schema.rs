@@ -76,6 +76,16 @@ pub struct Descriptor {
     pub options: Vec<(String, String)>,
 }
 
+impl Descriptor {
+    /// Whether it declares `partition = stream`: each row depends on the events of one stream, whose id is the first
+    /// column of the row's key.
+    pub fn is_partitioned_by_stream(&self) -> bool {
+        self.options
+            .iter()
+            .any(|(key, value)| key == "partition" && value == "stream")
+    }
+}
+
 /// A type of event in one version: what upcasters take and give.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EventSchema {

@@ -82,8 +82,10 @@ impl Plugin {
 
     /// Sets an option. The host refuses those that it does not know.
     ///
-    /// It knows `partition`, which may be `stream`: the rows do not depend on the order of events of different streams,
-    /// so that a stream's parked events may be applied after later events of others.
+    /// It knows `partition`, which may be `stream`: each row depends on the events of one stream, and the first column
+    /// of each table's key is the stream's id. Then a rebuild uses all cores, and a stream's parked events may be
+    /// applied after later events of others. The host refuses a read or a change of a row of a stream that has no event
+    /// in the call.
     #[must_use]
     pub fn option(mut self, name: &str, value: &str) -> Self {
         self.descriptor.options.push((name.into(), value.into()));

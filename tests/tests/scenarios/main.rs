@@ -15,3 +15,4 @@ mod real_data;
 mod replay;
 mod sandbox;
 mod upcasters;
+mod workers;
