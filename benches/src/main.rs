@@ -1,10 +1,12 @@
 //! The projector that a team would write first: native code, one sqlx statement a change, 1,000 events a transaction.
 //!
-//! It makes the same `orders` and `customers` as the example plugin `order-summary`. It is given every advantage that
+//! It makes the same `orders` and `customers` as the example plugin `order-summary`, or with `--workload synthetic` the
+//! tables of `benches/guests/shop-orders`. It is given every advantage that
 //! costs no cleverness: its events are in memory before the clock starts, commits do not wait for the disk, statements
 //! are prepared once, money is a whole number of thousandths.
 
 mod sql;
+mod synthetic;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -22,12 +24,23 @@ struct Arguments {
     /// `postgres://…`, or the path of a new SQLite file
     #[arg(long)]
     database: String,
+    /// Which tables to make
+    #[arg(long, value_enum, default_value_t = Workload::Retail)]
+    workload: Workload,
     /// The log as JSON Lines, compressed with zstd
     #[arg(long)]
     events: PathBuf,
     /// Only the first events
     #[arg(long, default_value_t = 100_000)]
     limit: usize,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Workload {
+    /// The tables of `plugins/order-summary`.
+    Retail,
+    /// The tables of `benches/guests/shop-orders`.
+    Synthetic,
 }
 
 /// The fields of an import line that the projector looks at.
@@ -77,12 +90,23 @@ enum Change<'a> {
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let lines = lines(&arguments.events, arguments.limit)?;
-    let seconds = if arguments.database.starts_with("postgres") {
-        let mut tables = sql::postgres(&arguments.database).await?;
-        run(&mut tables, &lines).await?
-    } else {
-        let mut tables = sql::sqlite(Path::new(&arguments.database)).await?;
-        run(&mut tables, &lines).await?
+    let seconds = match (arguments.workload, arguments.database.starts_with("postgres")) {
+        (Workload::Retail, true) => {
+            let mut tables = sql::postgres(&arguments.database, sql::SCHEMA).await?;
+            run(&mut tables, &lines).await?
+        }
+        (Workload::Retail, false) => {
+            let mut tables = sql::sqlite(Path::new(&arguments.database), sql::SCHEMA).await?;
+            run(&mut tables, &lines).await?
+        }
+        (Workload::Synthetic, true) => {
+            let mut tables = sql::postgres(&arguments.database, synthetic::SCHEMA).await?;
+            synthetic::run(&mut tables, &lines).await?
+        }
+        (Workload::Synthetic, false) => {
+            let mut tables = sql::sqlite(Path::new(&arguments.database), synthetic::SCHEMA).await?;
+            synthetic::run(&mut tables, &lines).await?
+        }
     };
     println!(
         "{}",

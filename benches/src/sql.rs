@@ -8,7 +8,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection};
 
 use crate::Change;
 
-const SCHEMA: &str = "
+pub(crate) const SCHEMA: &str = "
     CREATE TABLE orders (order_id TEXT PRIMARY KEY, customer_id TEXT, country TEXT NOT NULL, lines BIGINT NOT NULL,
                          quantity BIGINT NOT NULL, total BIGINT NOT NULL, status TEXT NOT NULL, placed_at TEXT NOT NULL);
     CREATE TABLE customers (customer_id TEXT PRIMARY KEY, orders BIGINT NOT NULL, lines BIGINT NOT NULL,
@@ -32,7 +32,7 @@ pub(crate) trait Tables {
 }
 
 /// A new SQLite file.
-pub(crate) async fn sqlite(file: &Path) -> Result<SqliteConnection> {
+pub(crate) async fn sqlite(file: &Path, schema: &'static str) -> Result<SqliteConnection> {
     let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
     let options = options
         .journal_mode(SqliteJournalMode::Wal)
@@ -40,19 +40,19 @@ pub(crate) async fn sqlite(file: &Path) -> Result<SqliteConnection> {
     let mut connection = SqliteConnection::connect_with(&options)
         .await
         .context("cannot make the SQLite file")?;
-    connection.execute(sqlx::raw_sql(SCHEMA)).await?;
+    connection.execute(sqlx::raw_sql(schema)).await?;
     Ok(connection)
 }
 
 /// A database that holds neither table.
-pub(crate) async fn postgres(url: &str) -> Result<PgConnection> {
+pub(crate) async fn postgres(url: &str, schema: &'static str) -> Result<PgConnection> {
     let mut connection = PgConnection::connect(url)
         .await
         .context("cannot connect to PostgreSQL")?;
     connection
         .execute(sqlx::raw_sql("SET synchronous_commit = off"))
         .await?;
-    connection.execute(sqlx::raw_sql(SCHEMA)).await?;
+    connection.execute(sqlx::raw_sql(schema)).await?;
     Ok(connection)
 }
 

@@ -331,7 +331,7 @@ impl Line {
 }
 
 /// `2024-01-02 08:00:00` from seconds since 1970 (the civil-from-days algorithm).
-fn stamp(seconds: i64, between: char) -> String {
+pub(crate) fn stamp(seconds: i64, between: char) -> String {
     let (days, second) = (seconds.div_euclid(86_400) + 719_468, seconds.rem_euclid(86_400));
     let era = days.div_euclid(146_097);
     let of_era = days.rem_euclid(146_097);

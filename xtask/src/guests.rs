@@ -1,6 +1,6 @@
 //! `cargo xtask guests`: builds every plugin of the repository into `target/guests/NAME.wasm`.
 //!
-//! A guest is a cargo project of its own in `plugins/` or `tests/guests/`. Its `Cargo.toml` may say which files are
+//! A guest is a cargo project of its own in `plugins/`, `tests/guests/` or `benches/guests/`. Its `Cargo.toml` may say which files are
 //! made of it, and with which features:
 //!
 //! ```toml
@@ -92,10 +92,10 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Every file that the projects in `plugins` and `tests/guests` make, by name.
+/// Every file that the projects in `plugins`, `tests/guests` and `benches/guests` make, by name.
 fn guests() -> Result<Vec<Guest>> {
     let mut guests = Vec::new();
-    for folder in ["plugins", "tests/guests"] {
+    for folder in ["plugins", "tests/guests", "benches/guests"] {
         let folder = paths::root().join(folder);
         let Ok(entries) = std::fs::read_dir(&folder) else {
             continue;

@@ -8,3 +8,4 @@ pub mod guests;
 pub mod paths;
 pub mod postgres;
 pub mod seeded;
+pub mod synthetic;

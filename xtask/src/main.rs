@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{generate, guests};
+use xtask::{generate, guests, synthetic};
 
 mod bench;
 mod demo;
@@ -35,11 +35,13 @@ enum Command {
     },
     /// Import a log, build its tables, drop a new version in under readers, and switch: the main job in two minutes
     Demo(demo::Arguments),
-    /// Measure
-    #[command(subcommand)]
+    /// Measure every target and print one table; or one thing by itself
     Bench(bench::Bench),
     /// Write an invented shop's order log as JSON Lines
     Generate {
+        /// The benchmark's log instead: every event of 183 bytes, compressed
+        #[arg(long)]
+        synthetic: bool,
         /// Lines of the log
         #[arg(long, default_value_t = 500_000)]
         events: u64,
@@ -58,9 +60,15 @@ fn main() -> ExitCode {
         Command::Guests { only, quiet } => guests::run(&guests::Options { only, quiet }).map(|()| true),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(what) => bench::run(&what),
-        Command::Generate { events, seed, output } => {
-            generate::write_file(generate::Plan { events, seed }, &output).map(|()| true)
-        }
+        Command::Generate {
+            synthetic: true,
+            events,
+            seed,
+            output,
+        } => synthetic::write_file(events, seed, &output).map(|()| true),
+        Command::Generate {
+            events, seed, output, ..
+        } => generate::write_file(generate::Plan { events, seed }, &output).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

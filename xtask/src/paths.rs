@@ -57,17 +57,31 @@ pub fn real_data(name: &str) -> Option<PathBuf> {
 /// # Errors
 /// When cargo cannot build it.
 pub fn build_host() -> Result<PathBuf> {
+    build("lamphouse")
+}
+
+/// A binary of the workspace in the profile of the running executable, built first (quick when it is fresh).
+///
+/// # Errors
+/// When cargo cannot build it.
+pub fn build(binary: &str) -> Result<PathBuf> {
     // No `--package`: one set of features for the whole workspace, so that nothing compiles twice.
     let status = Command::new(cargo())
-        .args(["build", "--bin", "lamphouse"])
+        .args(["build", "--bin", binary])
+        .args(is_release().then_some("--release"))
         .args(quiet_for_machines())
         .current_dir(root())
         .status()
         .context("cannot run cargo")?;
     if !status.success() {
-        bail!("`cargo build --bin lamphouse` failed; its output is above");
+        bail!("`cargo build --bin {binary}` failed; its output is above");
     }
-    Ok(host())
+    Ok(profile_dir().join(format!("{binary}{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Whether the running executable was built with `--release`; what it builds is then too.
+pub fn is_release() -> bool {
+    profile_dir().ends_with("release")
 }
 
 /// A person sees cargo's progress, for the first build takes minutes; a log is spared a line for each crate.

@@ -101,6 +101,23 @@ impl Server {
         Ok(format!("postgres://postgres@127.0.0.1:{}/{name}", self.port))
     }
 
+    /// Drops a database, whoever is connected to it.
+    ///
+    /// # Errors
+    /// When the server refuses, for example because there is none of this name.
+    pub fn drop_database(&self, name: &str) -> Result<()> {
+        let mut ask = Command::new(self.binaries.join("dropdb"));
+        ask.args(["--force", "-h", "127.0.0.1", "-U", "postgres", "-p"]);
+        ask.args([&self.port.to_string(), name]);
+        let dropped = ask.stdin(Stdio::null()).output().context("cannot run dropdb")?;
+        ensure!(
+            dropped.status.success(),
+            "database {name} stays: {}",
+            String::from_utf8_lossy(&dropped.stderr).trim()
+        );
+        Ok(())
+    }
+
     /// Stops the server; [`Self::start_again`] brings it back with the same data on the same port.
     ///
     /// # Errors

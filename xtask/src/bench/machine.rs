@@ -1,0 +1,56 @@
+//! What the figures were measured on, as far as it explains them.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use xtask::paths;
+
+use super::report::median;
+use super::stage::Stage;
+
+/// Writes of one block, each synced.
+const SYNCS: usize = 200;
+
+/// Processor, load, the disk's time to sync, the build.
+pub(super) fn describe(stage: &Stage) -> Result<String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or("?").to_owned();
+    let build = if paths::is_release() {
+        "release"
+    } else {
+        "development"
+    };
+    Ok(format!(
+        "{cores} cores ({}), load {load} at the start; the disk syncs 4 KiB in {:.2} ms (median of {SYNCS}); {build} \
+         profile",
+        processor(),
+        sync_ms(stage)?
+    ))
+}
+
+fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name"));
+    name.map_or_else(
+        || "unknown".to_owned(),
+        |name| name.trim_start_matches([' ', '\t', ':']).to_owned(),
+    )
+}
+
+fn sync_ms(stage: &Stage) -> Result<f64> {
+    let name = stage.folder().join("sync");
+    let mut file = File::create(&name).context("cannot make a file to sync")?;
+    let mut times = Vec::with_capacity(SYNCS);
+    for _ in 0..SYNCS {
+        let began = Instant::now();
+        file.write_all(&[7; 4_096])?;
+        file.sync_data().context("cannot sync")?;
+        times.push(began.elapsed().as_secs_f64() * 1_000.0);
+    }
+    std::fs::remove_file(&name).context("cannot remove the synced file")?;
+    times.sort_by(f64::total_cmp);
+    median(&times).context("invariant: some were measured")
+}
