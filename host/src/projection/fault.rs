@@ -291,7 +291,8 @@ pub(super) fn failed(
         .index
         .and_then(|_| packed::events(batch.packed(index..index + 1)).next()?.ok())
         .map(|event| event.part);
-    let place = if batch.middle(range).is_none() {
+    let is_one = batch.middle(range).is_none();
+    let place = if is_one {
         format!("at position {position} (event {id})")
     } else {
         format!(
@@ -312,7 +313,7 @@ pub(super) fn failed(
         class: error.class,
         message,
         position: Some(position),
-        event_id: Some(id),
+        event_id: is_one.then_some(id),
         part,
         trace: error.trace,
         log: report.log,

@@ -391,7 +391,7 @@ impl<'a> Pipeline<'a> {
             let sifted = self.parking.sift(batch, from);
             let applied = match sifted.events.len() {
                 0 => Ok(()),
-                events => self.apply(&sifted.events, 0..events),
+                events => self.apply(&sifted.events, 0..events, true),
             };
             let (stop, done) = match (applied, sifted.halt) {
                 (Ok(()), None) => return Ok(()),
@@ -456,18 +456,21 @@ impl<'a> Pipeline<'a> {
     }
 
     /// Applies some events; a batch that fails is halved down to the event that fails. On a stop, gives how many
-    /// events of the batch are applied.
-    fn apply(&mut self, batch: &Arc<EventBatch>, range: Range<usize>) -> Result<(), Halt> {
-        let (error, report) = match self.call(batch, range.clone()) {
+    /// events of the batch are applied. A deadline that was missed is tried again with a longer one, if `patient` or
+    /// where one event is left: halves of a batch that has had its second chance need none, and would take hours.
+    fn apply(&mut self, batch: &Arc<EventBatch>, range: Range<usize>, patient: bool) -> Result<(), Halt> {
+        let middle = batch.middle(&range);
+        let (error, report) = match self.call(batch, range.clone(), patient || middle.is_none()) {
             Ok(()) => return Ok(()),
             Err(Failed::Told) => return Err((Box::new(StopReason::Told), range.start)),
             Err(Failed::Call(error, report)) => (error, report),
         };
-        if error.class == Class::Fault
-            && let Some(middle) = batch.middle(&range)
+        if matches!(error.class, Class::Fault | Class::TimeLimit)
+            && let Some(middle) = middle
         {
-            self.apply(batch, range.start..middle)?;
-            return self.apply(batch, middle..range.end);
+            let patient = patient && error.class == Class::Fault;
+            self.apply(batch, range.start..middle, patient)?;
+            return self.apply(batch, middle..range.end, patient);
         }
         Err((
             Box::new(StopReason::Fault(failed(
@@ -481,8 +484,8 @@ impl<'a> Pipeline<'a> {
         ))
     }
 
-    /// One call, tried again while the database is away, and once more with a longer deadline.
-    fn call(&mut self, batch: &Arc<EventBatch>, range: Range<usize>) -> Result<(), Failed> {
+    /// One call, tried again while the database is away, and once more with a longer deadline if `patient`.
+    fn call(&mut self, batch: &Arc<EventBatch>, range: Range<usize>, patient: bool) -> Result<(), Failed> {
         let mut backoff = Backoff::default();
         let mut deadline_factor = 1;
         loop {
@@ -521,7 +524,9 @@ impl<'a> Pipeline<'a> {
                         std::thread::sleep(Duration::from_millis(10).min(wait));
                     }
                 }
-                Class::TimeLimit if deadline_factor == 1 => deadline_factor = SECOND_DEADLINE_FACTOR,
+                Class::TimeLimit if patient && deadline_factor == 1 => {
+                    deadline_factor = SECOND_DEADLINE_FACTOR;
+                }
                 _ => return Err(Failed::Call(error, report)),
             }
         }

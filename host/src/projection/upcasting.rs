@@ -116,7 +116,7 @@ pub(super) fn stop(fault: LiftFault) -> Stop {
         class: fault.class,
         message: fault.message,
         position: Some(fault.position),
-        event_id: Some(fault.event_id),
+        event_id: fault.event_id,
         part: None,
         trace: fault.trace,
         log: fault.log,

@@ -38,10 +38,10 @@ pub struct LiftFault {
     pub class: Class,
     /// Names the upcaster, the rule, the position and the event.
     pub message: String,
-    /// Position of the stored event.
+    /// Position of the stored event, the first of the call that failed.
     pub position: Position,
-    /// Id of the stored event.
-    pub event_id: EventId,
+    /// Id of the stored event; None where the call had more events, so that it need not be this one's failure.
+    pub event_id: Option<EventId>,
     /// The guest's backtrace, or its own trace.
     pub trace: String,
     /// The guest's log lines of the failing call.
@@ -338,7 +338,10 @@ impl Upcasters {
                 error.error.message
             ),
             position: Position(event.position),
-            event_id: EventId(Uuid::parse_str(event.id).unwrap_or_default()),
+            event_id: match error.events_in_call {
+                1 => Some(EventId(Uuid::parse_str(event.id).unwrap_or_default())),
+                _ => None,
+            },
             trace: error.error.trace.clone(),
             log: call.log,
             attempts: if error.error.class == Class::TimeLimit {
@@ -375,7 +378,7 @@ fn misread(batch: &EventBatch, at: usize, error: &packed::PackedError) -> LiftFa
         class: Class::Bug,
         message: format!("a batch of events is not what PACKED.md says: {}", error.0),
         position: batch.position(at),
-        event_id: batch.id(at),
+        event_id: Some(batch.id(at)),
         trace: String::new(),
         log: Vec::new(),
         attempts: 1,

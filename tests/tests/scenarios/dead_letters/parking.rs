@@ -203,13 +203,24 @@ fn a_call_without_end_pauses_and_is_never_parked(database: Database) {
     let status = host.wait_status("the pause", wait::LONG, |status| {
         of(status, "puppet")["state"] == "faulted"
     });
-    let fault = &of(&status, "puppet")["others"][0]["fault"];
+    let stopped = &of(&status, "puppet")["others"][0];
+    let fault = &stopped["fault"];
     assert_eq!(
         (&fault["class"], &fault["attempts"]),
         (&json!("time_limit"), &json!(2)),
         "the second time with ten times the deadline"
     );
-    assert!(places(&project).iter().all(|(position, _)| *position == 2));
+    // Everything before it is dealt with, so that it can be told from the others, and be left out.
+    says(fault["message"].as_str().unwrap(), &["at position 3"]);
+    assert_eq!(
+        (&fault["position"], &stopped["checkpoint"]),
+        (&json!(3), &json!(2))
+    );
+    assert_eq!(places(&project), [(2, None)]);
+    discard(&project, "3", "it never comes to an end");
+    project.ok(&["resume", "puppet"]);
+    wait_incomplete(&host, "1 event of 1 stream is parked");
+    assert_eq!(rows(&project), ["s-1 1 1 1.50", "s-3 4 1 1.50"]);
     host.stop();
 }
 
