@@ -166,6 +166,11 @@ impl Kills {
         *self.fell.entry(what).or_default() += 1;
     }
 
+    /// Where there are many kills, one of them at least fell there.
+    fn assert_hit(&self, phase: &str) {
+        assert!(!long() || self.fell.contains_key(phase), "{:?}", self.fell);
+    }
+
     /// Imports the log under a running host. So many times the import is killed, so many times the host.
     fn import(&mut self, project: &Project, lines: &[String], imports: usize, hosts: usize) -> Host {
         let mut host = project.serve();
@@ -200,41 +205,49 @@ impl Kills {
 
     /// Kills the host while it builds a new generation; asks for another one where that is over already.
     fn rebuild(&mut self, project: &Project, mut host: Host, kills: usize) -> Host {
+        let mut within = Duration::from_millis(2_000);
         for _ in 0..kills {
             if !is_building(project) {
                 project.ok(&["rebuild", NAME]);
             }
-            self.sleep(Duration::from_millis(2_500));
+            self.sleep(within);
             host.kill();
-            self.note(if is_building(project) {
-                "rebuild"
+            if is_building(project) {
+                self.note("rebuild");
             } else {
-                "after a rebuild"
-            });
+                self.note("after a rebuild");
+                within = within.mul_f64(0.7);
+            }
             host = project.serve();
         }
         host
     }
 
     /// Kills the host that replays, or the command where it does so itself; what is not parked any more is in the
-    /// tables, and nothing else is.
+    /// tables, and nothing else is. The moments come later and later, until something was replayed: what is replayed once
+    /// cannot be killed again.
     fn retry(&mut self, project: &Project, log: &Poisoned, kills: usize) {
+        let mut within = Duration::from_millis(if kills > 1 { 80 } else { 200 });
         for number in 0..kills {
             let before = letters(project).len();
             let host = (number % 2 == 0).then(|| project.serve());
             let mut retry = start(project, &["dead-letters", "retry", NAME, "--accept-reorder"]);
-            self.sleep(Duration::from_millis(250));
+            self.sleep(within);
             match host {
                 Some(host) => host.kill(),
                 None => retry.kill().unwrap(),
             }
             retry.wait().unwrap();
             let left = log.assert_tables_and_letters_agree(project, "after a kill in a retry");
-            self.note(match left.len() {
+            let what = match left.len() {
                 0 => "after a retry",
                 left if left == before => "before a retry",
                 _ => "retry",
-            });
+            };
+            self.note(what);
+            if what == "before a retry" {
+                within = within.mul_f64(1.3);
+            }
         }
     }
 }
@@ -304,6 +317,7 @@ fn a_mended_version_brings_the_poisoned_real_log_back_to_its_control_totals(data
         is_building(&project)
     });
     let host = kills.rebuild(&project, host, rebuilds);
+    kills.assert_hit("rebuild");
     let status = host.wait_version(NAME, "1.0.1");
     truth.assert_equals(&project.tables(false), "by the mended version");
     assert_nothing_is_parked(&project, &status);
@@ -338,6 +352,7 @@ fn a_retry_brings_the_poisoned_real_log_back_to_its_control_totals(database: Dat
 
     project.set_settings(DEAD_LETTER);
     kills.retry(&project, &log, retries);
+    kills.assert_hit("retry");
     let host = project.serve();
     project.ok(&["dead-letters", "retry", NAME, "--accept-reorder"]);
     let status = host.wait_level(NAME);
