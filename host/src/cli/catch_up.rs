@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::output::Output;
+use super::profile;
 use super::progress::Progress;
 use super::session::Session;
 use super::table::{plain, plain_lines};
@@ -23,7 +24,11 @@ const LEVEL_TIME_MIN: Duration = Duration::from_millis(1_200);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   lamphouse import events.jsonl.zst && lamphouse catch-up && lamphouse query 'SELECT count(*) FROM orders'")]
-pub(super) struct CatchUp {}
+pub(super) struct CatchUp {
+    /// Also print where the time went: by stage, an event, and what was done to rows
+    #[arg(long)]
+    profile: bool,
+}
 
 impl CatchUp {
     pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
@@ -47,14 +52,15 @@ impl CatchUp {
         if status.projections.is_empty() {
             return out.line("there is no projection; nothing was to be done");
         }
-        status.projections.iter().try_for_each(|projection| {
+        for projection in &status.projections {
             let name = plain(&projection.name);
             let Some(live) = &projection.live else {
-                return out.line(format!(
+                out.line(format!(
                     "{name}: {} {}",
                     plain(&projection.state),
                     plain_lines(&projection.message)
-                ));
+                ))?;
+                continue;
             };
             let at = units::count(live.checkpoint);
             let lacks = match &projection.incomplete {
@@ -64,8 +70,17 @@ impl CatchUp {
             out.line(format!(
                 "{name} {} is level at position {at}{lacks}",
                 plain(&live.version)
-            ))
-        })
+            ))?;
+            if projection.state == "waiting" {
+                out.line(format!("{name}: {}", plain_lines(&projection.message)))?;
+            }
+        }
+        if self.profile {
+            profile::lines(&status, out.width(), out.style)
+                .into_iter()
+                .try_for_each(|line| out.line(line))?;
+        }
+        Ok(())
     }
 }
 

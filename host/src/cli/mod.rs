@@ -20,6 +20,7 @@ mod interrupt;
 mod operate;
 mod output;
 mod plugin_check;
+mod profile;
 mod progress;
 mod projection_show;
 mod query;

@@ -322,6 +322,7 @@ pub(super) mod tests {
             tables: vec!["orders".to_owned()],
             fault: None,
             log: Vec::new(),
+            profile: None,
         }
     }
 

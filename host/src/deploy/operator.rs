@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::plugin::LogLine;
+use crate::projection::Profile;
 use crate::tables::UpcasterRef;
 
 /// The state of everything, as one document.
@@ -131,6 +132,9 @@ pub struct GenerationStatus {
     pub fault: Option<FaultReport>,
     /// The guest's last log lines.
     pub log: Vec<LogLine>,
+    /// Where its time went since its runner was started; None while nothing moves it.
+    #[serde(default)]
+    pub profile: Option<Profile>,
 }
 
 /// One upcaster.

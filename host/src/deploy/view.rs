@@ -480,6 +480,7 @@ impl GenerationView {
                 .collect(),
             fault: self.fault.clone(),
             log: status.map(|status| status.log()).unwrap_or_default(),
+            profile: status.map(|status| status.profile()),
         }
     }
 }

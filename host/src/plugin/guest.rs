@@ -83,7 +83,7 @@ impl Plugin {
     pub fn project<T: GuestTables>(&self, call: &Call, tables: T) -> (T, CallReport, Result<(), CallError>) {
         let began = Instant::now();
         let log = LogBook::new(self.sandbox.limits());
-        let (tables, result) = self.project_on_stack(call, &log, Box::new(tables));
+        let (tables, rows_time, result) = self.project_on_stack(call, &log, Box::new(tables));
         let tables = tables.into_any().downcast::<T>();
         let tables = tables.expect("invariant: the tables are those that were given");
         let (lines, log_dropped) = log.take();
@@ -94,6 +94,7 @@ impl Plugin {
                 log: lines,
                 log_dropped,
                 nanos,
+                rows_nanos: u64::try_from(rows_time.as_nanos()).unwrap_or(u64::MAX),
             },
             result,
         )
@@ -104,7 +105,7 @@ impl Plugin {
         call: &Call,
         log: &LogBook,
         tables: Box<dyn AnyTables>,
-    ) -> (Box<dyn AnyTables>, Result<(), CallError>) {
+    ) -> (Box<dyn AnyTables>, Duration, Result<(), CallError>) {
         let limits = self.sandbox.limits();
         let deadline_ms = limits.call_ms_max.saturating_mul(call.deadline_factor.max(1));
         let deadline = Duration::from_millis(deadline_ms);
@@ -127,11 +128,11 @@ impl Plugin {
             Ok(Err(error)) => Err(fault::of_trap(&error, store.data(), limits, deadline_ms)),
             Err(no_thread) => Err(fault::no_thread(&no_thread).into()),
         };
-        let tables = store
-            .into_data()
-            .tables
-            .expect("invariant: a call's tables stay in its store");
-        (tables, result)
+        let State {
+            tables, tables_time, ..
+        } = store.into_data();
+        let tables = tables.expect("invariant: a call's tables stay in its store");
+        (tables, tables_time, result)
     }
 }
 

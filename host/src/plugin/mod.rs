@@ -137,6 +137,8 @@ pub struct CallReport {
     pub log_dropped: u64,
     /// Time in the call, in nanoseconds.
     pub nanos: u64,
+    /// How much of it the host worked on the call's rows.
+    pub rows_nanos: u64,
 }
 
 /// Events of one call: a range of a batch.

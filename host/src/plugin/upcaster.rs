@@ -99,6 +99,7 @@ impl Upcaster {
             log: lines,
             log_dropped,
             nanos: u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            rows_nanos: 0,
         };
         (report, result)
     }

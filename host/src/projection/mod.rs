@@ -17,6 +17,7 @@ mod dead_letter;
 mod dry_run;
 mod fault;
 mod pipeline;
+mod profile;
 mod reading;
 mod report;
 mod rows;
@@ -31,5 +32,6 @@ mod tests;
 
 pub use dead_letter::{Replay, Replayed};
 pub use dry_run::dry_run;
+pub use profile::Profile;
 pub use runner::{Runner, RunnerEvent, RunnerNews, RunnerSpec, Surroundings, SwitchRequest};
 pub use status::{Retry, RunnerStatus, Stop, StopReason};

@@ -498,6 +498,10 @@ impl<'a> Pipeline<'a> {
             self.status.set_call(Some(Instant::now()));
             let (report, result) = self.workers.project(&self.spec.plugin, call);
             self.status.set_call(None);
+            let projected = if result.is_ok() { range.len() } else { 0 };
+            let profiler = self.status.profiler();
+            profiler.called(projected, report.nanos, report.rows_nanos);
+            profiler.rows(self.workers.take_counts());
             self.note(batch, &range, &report);
             let error = match result {
                 Ok(()) => {

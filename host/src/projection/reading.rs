@@ -129,7 +129,9 @@ impl Reading {
             };
             let events_max = usize::try_from(self.limits.batch_events_max).unwrap_or(usize::MAX);
             let bytes_max = usize::try_from(self.limits.batch_bytes_max).unwrap_or(usize::MAX);
+            let began = Instant::now();
             reader.read(checkpoint.position, head, events_max, bytes_max, &mut batch)?;
+            self.status.profiler().read(batch.len(), began.elapsed());
             if batch.through <= checkpoint.position {
                 return Err(LogError::Internal(format!(
                     "a read after position {} up to {} came no further",

@@ -8,6 +8,7 @@ use lamphouse_contract::semantics::{self, Violation};
 use lamphouse_contract::{Change, Descriptor, Key, Row, TableSchema, Value, packed};
 
 use super::cache::{Content, TableCache};
+use super::profile::RowCounts;
 use crate::core::{Class, EventBatch};
 use crate::plugin::{GuestTables, TablesError};
 use crate::tables::{StoreError, TableFlush, TableReader};
@@ -30,6 +31,7 @@ pub(crate) struct Rows {
     waiting: Vec<Change>,
     /// The streams of the call's events, whose rows alone it may touch; None where it may touch any.
     streams: Option<HashSet<Box<str>>>,
+    counts: RowCounts,
     /// Flushes taken so far; the next one has this number plus one.
     taken: u64,
     committed: u64,
@@ -50,6 +52,7 @@ impl Rows {
             reader,
             waiting: Vec::new(),
             streams: None,
+            counts: RowCounts::default(),
             taken: 0,
             committed: 0,
         }
@@ -63,6 +66,11 @@ impl Rows {
     /// Whether every table is whole in memory.
     pub(crate) fn are_whole(&self) -> bool {
         self.caches.iter().all(TableCache::is_whole)
+    }
+
+    /// What they went through since this was last asked.
+    pub(crate) fn take_counts(&mut self) -> RowCounts {
+        std::mem::take(&mut self.counts)
     }
 
     /// Before a call with these events: of a projector that declares `partition = stream`, it may touch the rows of
@@ -169,6 +177,7 @@ impl Rows {
         if keys.is_empty() {
             return Ok(());
         }
+        self.counts.misses += keys.len() as u64;
         let (ordered, keys): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
         let rows = self.reader.get_many(table, &keys).map_err(of_store)?;
         if rows.len() != keys.len() {
@@ -297,6 +306,7 @@ impl GuestTables for Rows {
         }
         missing.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         missing.dedup_by(|a, b| a.0 == b.0);
+        self.counts.hits += wanted.len().saturating_sub(missing.len()) as u64;
         self.load(table as usize, missing)?;
         let cache = &mut self.caches[table as usize];
         Ok(wanted.iter().map(|key| cache.get(key).flatten()).collect())
@@ -386,6 +396,7 @@ impl GuestTables for Rows {
                 .iter()
                 .all(Vec::is_empty)
         {
+            self.counts.changes += 1;
             return self.apply(change, &mut Vec::with_capacity(64));
         }
         self.waiting.push(change);
@@ -405,7 +416,11 @@ impl GuestTables for Rows {
 
     fn change_all(&mut self, changes: Vec<Change>) -> Result<(), TablesError> {
         self.settle()?;
-        for (table, keys) in self.missing(&changes)?.into_iter().enumerate() {
+        let missing = self.missing(&changes)?;
+        let misses: usize = missing.iter().map(Vec::len).sum();
+        self.counts.changes += changes.len() as u64;
+        self.counts.hits += changes.len().saturating_sub(misses) as u64;
+        for (table, keys) in missing.into_iter().enumerate() {
             self.load(table, keys)?;
         }
         let mut scratch = Vec::with_capacity(64);

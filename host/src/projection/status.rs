@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::profile::{Profile, Profiler};
 use crate::core::{EventId, Position};
 use crate::plugin::LogLine;
 
@@ -29,6 +30,7 @@ pub struct RunnerStatus {
     retrying: Mutex<Option<Retry>>,
     log: Mutex<VecDeque<LogLine>>,
     rate: Mutex<VecDeque<(Instant, u64)>>,
+    profiler: Profiler,
 }
 
 /// What is being tried again.
@@ -121,6 +123,15 @@ impl RunnerStatus {
     /// The guest's last log lines.
     pub fn log(&self) -> Vec<LogLine> {
         self.log.lock().iter().cloned().collect()
+    }
+
+    /// Where the time went since the runner was started.
+    pub fn profile(&self) -> Profile {
+        self.profiler.profile()
+    }
+
+    pub(crate) fn profiler(&self) -> &Profiler {
+        &self.profiler
     }
 
     /// Positions a second over the last seconds; None while nothing moves.

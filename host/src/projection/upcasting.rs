@@ -66,8 +66,10 @@ impl Upcasting {
     fn lift_in_the_end(&self, reading: &Reading, batch: &Arc<EventBatch>) -> Option<Lifted> {
         let mut backoff = Backoff::default();
         loop {
-            reading.status.set_upcast(Some(Instant::now()));
+            let began = Instant::now();
+            reading.status.set_upcast(Some(began));
             let (batches, fault) = self.lift(reading, batch);
+            reading.status.profiler().upcast(began.elapsed());
             reading.status.set_upcast(None);
             if reading.stopped() {
                 return None;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use lamphouse_contract::{Descriptor, packed, semantics};
 
+use super::profile::RowCounts;
 use super::rows::Rows;
 use crate::core::Class;
 use crate::plugin::{Call, CallError, CallReport, Plugin};
@@ -76,6 +77,17 @@ impl Workers {
         self.rows_mut().for_each(Rows::committed);
     }
 
+    /// What the rows went through since this was last asked.
+    pub(crate) fn take_counts(&mut self) -> RowCounts {
+        let mut all = RowCounts::default();
+        for counts in self.rows_mut().map(Rows::take_counts) {
+            all.changes += counts.changes;
+            all.hits += counts.hits;
+            all.misses += counts.misses;
+        }
+        all
+    }
+
     /// Evicts until the budget is met or only uncommitted rows are left. Each worker gives what it has over its share.
     pub(crate) fn evict(&mut self, bytes_max: usize) {
         if self.bytes() > bytes_max {
@@ -118,7 +130,7 @@ impl Workers {
     }
 
     /// Projects the events of a call, all or nothing: after an error, every worker's changes are undone. Gives what the
-    /// guests left behind, and of several errors the one that is to be heeded first.
+    /// guests left behind, with the times of all workers together, and of several errors the one that is to be heeded first.
     pub(crate) fn project(&mut self, plugin: &Plugin, call: Call) -> (CallReport, Result<(), CallError>) {
         let range = call.range.clone();
         let shares = match self.rows.len() {
@@ -145,7 +157,8 @@ impl Workers {
         for (share, (rows, said, result)) in project_all(plugin, taken, range.len()) {
             workers.push(share.worker);
             self.rows[share.worker] = Some(rows);
-            report.nanos = report.nanos.max(said.nanos);
+            report.nanos += said.nanos;
+            report.rows_nanos += said.rows_nanos;
             report.log_dropped += said.log_dropped;
             if let Err(error) = result {
                 let error = of_all(error, share.places.as_deref(), &range);

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::backoff::Backoff;
 use super::status::{Retry, RunnerStatus};
 use crate::core::Class;
-use crate::tables::{Flush, StoreError, Switch, TableWriter};
+use crate::tables::{Flush, StoreError, Switch, TableFlush, TableWriter};
 
 /// A flush to write; with a switch, the cutover happens in its transaction.
 pub(crate) struct Write {
@@ -53,6 +53,10 @@ impl Writing {
                 None => self.write(&write, false),
             };
             if result.is_ok() {
+                let written =
+                    |table: &TableFlush| table.inserts.len() + table.upserts.len() + table.removes.len();
+                let rows = write.flush.tables.iter().map(written).sum();
+                self.status.profiler().flushed(rows, began.elapsed());
                 self.status.set_checkpoint(write.flush.to.position);
             }
             if self

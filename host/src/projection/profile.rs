@@ -1,0 +1,124 @@
+//! Where a generation's time goes: counted by the threads that spend it, for whoever wants to know why a rebuild takes as
+//! long as it does.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What a runner did since it was started. Times are those of the threads that did the work: they overlap, so that their
+/// sum may be more than the time that passed. All times are in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Events that were read from the log.
+    pub read_events: u64,
+    /// Reading them; without the time that the reader waited for the others.
+    pub read_ns: u64,
+    /// Upcasting, where there are upcasters.
+    pub upcast_ns: u64,
+    /// Events that the plugin was given in calls that succeeded.
+    pub events: u64,
+    /// Those calls.
+    pub calls: u64,
+    /// The plugin's own work: all calls, failed ones too, without the host's work on rows.
+    pub plugin_ns: u64,
+    /// The host's work on rows in these calls: the row cache, and reads of the tables.
+    pub rows_ns: u64,
+    /// Changes that the plugin made.
+    pub changes: u64,
+    /// Rows that were wanted and found in memory, or known to be absent.
+    pub cache_hits: u64,
+    /// Rows that had to be read from the tables.
+    pub cache_misses: u64,
+    /// Transactions that wrote rows and checkpoint.
+    pub flushes: u64,
+    /// Their time.
+    pub flush_ns: u64,
+    /// Rows that they wrote or removed.
+    pub rows_written: u64,
+}
+
+/// Counts for a [`Profile`], from several threads.
+#[derive(Debug, Default)]
+pub(crate) struct Profiler {
+    read_events: AtomicU64,
+    read_ns: AtomicU64,
+    upcast_ns: AtomicU64,
+    events: AtomicU64,
+    calls: AtomicU64,
+    plugin_ns: AtomicU64,
+    rows_ns: AtomicU64,
+    changes: AtomicU64,
+    cache_hits: AtomicU64,
+    cache_misses: AtomicU64,
+    flushes: AtomicU64,
+    flush_ns: AtomicU64,
+    rows_written: AtomicU64,
+}
+
+/// What the rows of a worker went through.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RowCounts {
+    pub(crate) changes: u64,
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+}
+
+fn add(counter: &AtomicU64, amount: u64) {
+    // Each counter is read by itself.
+    counter.fetch_add(amount, Ordering::Relaxed);
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Profiler {
+    pub(crate) fn read(&self, events: usize, time: Duration) {
+        add(&self.read_events, events as u64);
+        add(&self.read_ns, nanos(time));
+    }
+
+    pub(crate) fn upcast(&self, time: Duration) {
+        add(&self.upcast_ns, nanos(time));
+    }
+
+    /// A call, of all workers together; `events` is 0 where it failed.
+    pub(crate) fn called(&self, events: usize, all_ns: u64, rows_ns: u64) {
+        add(&self.events, events as u64);
+        add(&self.calls, u64::from(events > 0));
+        add(&self.plugin_ns, all_ns.saturating_sub(rows_ns));
+        add(&self.rows_ns, rows_ns);
+    }
+
+    pub(crate) fn rows(&self, counts: RowCounts) {
+        add(&self.changes, counts.changes);
+        add(&self.cache_hits, counts.hits);
+        add(&self.cache_misses, counts.misses);
+    }
+
+    pub(crate) fn flushed(&self, rows: usize, time: Duration) {
+        add(&self.flushes, 1);
+        add(&self.flush_ns, nanos(time));
+        add(&self.rows_written, rows as u64);
+    }
+
+    pub(crate) fn profile(&self) -> Profile {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Profile {
+            read_events: of(&self.read_events),
+            read_ns: of(&self.read_ns),
+            upcast_ns: of(&self.upcast_ns),
+            events: of(&self.events),
+            calls: of(&self.calls),
+            plugin_ns: of(&self.plugin_ns),
+            rows_ns: of(&self.rows_ns),
+            changes: of(&self.changes),
+            cache_hits: of(&self.cache_hits),
+            cache_misses: of(&self.cache_misses),
+            flushes: of(&self.flushes),
+            flush_ns: of(&self.flush_ns),
+            rows_written: of(&self.rows_written),
+        }
+    }
+}
