@@ -50,7 +50,7 @@ pub(crate) fn start(host: &Path, folder: &Path, tables: &[String]) -> Result<Tim
         .context("the host cannot be started")?;
     let seen = statements
         .iter()
-        .try_for_each(|statement| watch.until_at_least(statement, &stream, 1));
+        .try_for_each(|statement| watch.until_at_least(statement, &stream, 1).map(drop));
     let ms = began.elapsed().as_secs_f64() * 1_000.0;
     end(&mut serving)?;
     seen?;

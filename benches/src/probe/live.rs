@@ -1,71 +1,107 @@
 //! How long until an appended event is seen in the read table of a host in another process.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
 use crate::database::Database;
 use crate::project::{Project, append, line, order};
 
-/// Orders that the events are spread over.
-const ORDERS: u64 = 50;
 /// Events before the clock starts: caches fill, plans are made.
-const WARM_UP_EVENTS: u64 = 100;
+const WARM_UP_EVENTS: usize = 100;
 /// Longest wait for one event.
-const WAIT_MAX: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(60);
+const LINES: &str = "SELECT lines FROM shop_orders WHERE order_id = $1";
 
 /// Times from before the append to the row, in milliseconds.
 #[derive(Serialize)]
 pub(crate) struct Live {
-    events: u64,
+    events: usize,
     p50_ms: f64,
     p99_ms: f64,
     max_ms: f64,
     /// Median of the append alone, durable on return.
     append_p50_ms: f64,
-    /// Events whose turn had come before the one before them was seen; they count from their turn on.
-    late: u64,
+    /// Events whose turn had come before the append before them was done; they count from their turn on.
+    late: usize,
 }
 
-/// Appends `events` single events, one each `1 / rate` seconds, and waits for each in the table `shop_orders`.
-pub(crate) fn run(folder: &Path, events: u64, rate: f64) -> Result<Live> {
-    let project = Project::open(folder)?;
-    let mut watch = Watch::new(project.tables()?);
-    // Orders of this run alone: the process id tells it from earlier ones.
-    let stream = |number: u64| format!("live-{}-{}", std::process::id(), number % ORDERS);
-    for number in 0..ORDERS {
-        append(&*project.log, &stream(number), "OrderPlaced", order())?;
+/// When events began to be appended, for the thread that looks for them.
+#[derive(Default)]
+struct Begun {
+    times: Mutex<Vec<Instant>>,
+    more: Condvar,
+    over: AtomicBool,
+}
+
+impl Begun {
+    fn begin(&self, time: Instant) {
+        self.times
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(time);
+        self.more.notify_one();
     }
-    watch.until(&stream(ORDERS - 1), 0)?;
-    let pause = Duration::from_secs_f64(1.0 / rate);
-    let (mut times, mut appends, mut late) = (Vec::new(), Vec::new(), 0);
-    let mut turn = Instant::now();
-    for number in 0..WARM_UP_EVENTS + events {
-        turn += pause;
-        let now = Instant::now();
-        let began = if now < turn {
-            std::thread::sleep(turn - now);
-            Instant::now()
-        } else {
-            // Who waits in line waits too.
-            late += u64::from(number >= WARM_UP_EVENTS);
-            turn
-        };
-        let appending = Instant::now();
-        append(&*project.log, &stream(number), "LineAdded", line(number))?;
-        let appended = appending.elapsed();
-        let lines = i64::try_from(number / ORDERS + 1)?;
-        watch.until(&stream(number), lines)?;
-        if number >= WARM_UP_EVENTS {
-            times.push(began.elapsed().as_secs_f64() * 1_000.0);
-            appends.push(appended.as_secs_f64() * 1_000.0);
+
+    fn end(&self) {
+        self.over.store(true, Ordering::Release);
+        self.more.notify_one();
+    }
+
+    /// Waits until more than `seen` have begun; None at the end.
+    fn after(&self, seen: usize) -> Option<Instant> {
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(time) = times.get(seen) {
+                return Some(*time);
+            }
+            if self.over.load(Ordering::Acquire) {
+                return None;
+            }
+            times = self.more.wait(times).unwrap_or_else(PoisonError::into_inner);
         }
     }
+}
+
+/// Appends `events` single events to one order, one each `1 / rate` seconds whatever became of those before, while
+/// another thread looks at the order's row in the table `shop_orders`, without sleeping as long as something is to come.
+pub(crate) fn run(folder: &Path, events: usize, rate: f64) -> Result<Live> {
+    let project = Project::open(folder)?;
+    let mut watch = Watch::new(project.tables()?);
+    let stream = format!("live-{}", std::process::id());
+    append(&*project.log, &stream, "OrderPlaced", order())?;
+    watch.until_at_least(LINES, &stream, 0)?;
+    let begun = Begun::default();
+    let (appended, seen) = std::thread::scope(|scope| {
+        let watching = scope.spawn(|| watch_all(&mut watch, &stream, &begun));
+        let appended = append_all(&project, &stream, WARM_UP_EVENTS + events, rate, &begun);
+        begun.end();
+        (
+            appended,
+            watching.join().ok().context("the watching thread panicked"),
+        )
+    });
+    let ((mut appends, late), mut times) = (appended?, seen??);
+    ensure!(
+        times.len() == WARM_UP_EVENTS + events,
+        "{} events were seen, not {}",
+        times.len(),
+        WARM_UP_EVENTS + events
+    );
+    let ms = |times: &mut Vec<Duration>| {
+        let mut ms: Vec<f64> = times
+            .drain(WARM_UP_EVENTS..)
+            .map(|time| time.as_secs_f64() * 1_000.0)
+            .collect();
+        ms.sort_by(f64::total_cmp);
+        ms
+    };
+    let (times, appends) = (ms(&mut times), ms(&mut appends));
     ensure!(!times.is_empty(), "no event was asked for");
-    times.sort_by(f64::total_cmp);
-    appends.sort_by(f64::total_cmp);
     Ok(Live {
         events,
         p50_ms: at(&times, 0.50),
@@ -74,6 +110,50 @@ pub(crate) fn run(folder: &Path, events: u64, rate: f64) -> Result<Live> {
         append_p50_ms: at(&appends, 0.50),
         late,
     })
+}
+
+/// Gives the time of each append, and how many began late.
+fn append_all(
+    project: &Project,
+    stream: &str,
+    events: usize,
+    rate: f64,
+    begun: &Begun,
+) -> Result<(Vec<Duration>, usize)> {
+    let pause = Duration::from_secs_f64(1.0 / rate);
+    let (mut appends, mut late) = (Vec::with_capacity(events), 0);
+    let mut turn = Instant::now();
+    for number in 0..events {
+        turn += pause;
+        let now = Instant::now();
+        let began = if now < turn {
+            std::thread::sleep(turn - now);
+            Instant::now()
+        } else {
+            // Who waits in line waits too.
+            late += usize::from(number >= WARM_UP_EVENTS);
+            turn
+        };
+        begun.begin(began);
+        let appending = Instant::now();
+        append(&*project.log, stream, "LineAdded", line(number as u64))?;
+        appends.push(appending.elapsed());
+    }
+    Ok((appends, late))
+}
+
+/// Gives the time from each event's beginning until the row has it.
+fn watch_all(watch: &mut Watch, stream: &str, begun: &Begun) -> Result<Vec<Duration>> {
+    let mut times = Vec::new();
+    while begun.after(times.len()).is_some() {
+        let lines = watch.until_at_least(LINES, stream, i64::try_from(times.len() + 1)?)?;
+        let now = Instant::now();
+        while i64::try_from(times.len())? < lines {
+            let began = begun.after(times.len()).context("a line that nobody appended")?;
+            times.push(now.duration_since(began));
+        }
+    }
+    Ok(times)
 }
 
 /// The value below which this share of the sorted values lies, the nearest one that was measured.
@@ -85,33 +165,33 @@ fn at(sorted: &[f64], share: f64) -> f64 {
 /// Waits for a row on a connection of its own, without sleeping.
 pub(crate) struct Watch {
     tables: Database,
-    version: i64,
+    version: Option<i64>,
 }
 
 impl Watch {
     pub(crate) fn new(tables: Database) -> Self {
-        Self { tables, version: -1 }
+        Self {
+            tables,
+            version: None,
+        }
     }
 
-    /// Until the order has so many lines.
-    pub(crate) fn until(&mut self, order: &str, lines: i64) -> Result<()> {
-        self.until_at_least("SELECT lines FROM shop_orders WHERE order_id = $1", order, lines)
-    }
-
-    /// Until a statement gives at least so much.
-    pub(crate) fn until_at_least(&mut self, sql: &'static str, by: &str, least: i64) -> Result<()> {
+    /// Waits until a statement gives at least so much; gives what it gave.
+    pub(crate) fn until_at_least(&mut self, sql: &'static str, by: &str, least: i64) -> Result<i64> {
         let began = Instant::now();
         loop {
             // On SQLite a look at the version costs a tenth of the query.
             let version = self.tables.version()?;
-            if version.is_none_or(|version| version != self.version) {
+            if version.is_none() || version != self.version {
+                self.version = version;
                 // A table that is not there yet is no error: the host is still making it.
-                if matches!(self.tables.number(sql, by), Ok(Some(number)) if number >= least) {
-                    // The next look must read, whatever the version is.
-                    self.version = -1;
-                    return Ok(());
+                if let Ok(Some(number)) = self.tables.number(sql, by)
+                    && number >= least
+                {
+                    // The next wait begins with a query, whatever the version is.
+                    self.version = None;
+                    return Ok(number);
                 }
-                self.version = version.unwrap_or(-1);
             }
             if began.elapsed() > WAIT_MAX {
                 bail!("{by} was not seen within {WAIT_MAX:?} ({sql})");

@@ -6,6 +6,7 @@ mod digest;
 mod floor;
 mod host;
 mod live;
+mod pipeline;
 mod project;
 mod sql;
 mod truth;
@@ -97,7 +98,7 @@ enum Command {
         #[arg(long)]
         project: PathBuf,
         #[arg(long)]
-        events: u64,
+        events: usize,
         /// Events a second
         #[arg(long)]
         rate: f64,
@@ -130,6 +131,18 @@ enum Command {
         projection: String,
         #[arg(long)]
         version: String,
+    },
+    /// Rebuild through the host's pipeline in this process, by the guest or by native code in its place
+    Pipeline {
+        #[arg(long, value_enum)]
+        workload: Workload,
+        #[arg(long)]
+        project: PathBuf,
+        /// The guest; the native code has its name and tables
+        #[arg(long)]
+        plugin: PathBuf,
+        #[arg(long)]
+        native: bool,
     },
     /// Run statements
     Execute {
@@ -189,6 +202,12 @@ fn main() -> Result<()> {
             projection,
             version,
         } => print(&host::deploy(&project, &file, &projection, &version)?),
+        Command::Pipeline {
+            workload,
+            project,
+            plugin,
+            native,
+        } => print(&pipeline::run(&project, workload, &plugin, native)?),
         Command::Execute { database, sql } => Database::open(&database)?.execute(&sql),
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Project {
     pub(crate) config: Config,
     pub(crate) log: Arc<dyn EventLog>,
     /// Drives the log's connections; dropped after it.
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl Project {
@@ -37,11 +37,11 @@ impl Project {
             Clock::system(),
             runtime.handle().clone(),
         )?;
-        Ok(Self {
-            config,
-            log,
-            _runtime: runtime,
-        })
+        Ok(Self { config, log, runtime })
+    }
+
+    pub(crate) fn runtime(&self) -> tokio::runtime::Handle {
+        self.runtime.handle().clone()
     }
 
     /// A connection to the read tables.

@@ -14,6 +14,7 @@ use super::engine::misfit;
 use super::fault::{self, HostFault};
 use super::inspect::Lane;
 use super::log_book::LogBook;
+use super::native::{self, NativeProject};
 use super::state::{AnyTables, ProjectState, State};
 use super::{Call, CallError, CallReport, GuestTables, PluginError, Sandbox, convert, descriptor};
 use crate::core::{Class, PluginDigest};
@@ -30,6 +31,8 @@ pub struct Plugin {
 enum World {
     Typed(ProjectorPluginPre<State>),
     Packed(PackedProjectorPluginPre<State>),
+    /// No guest at all: see [`super::native`].
+    Native(Box<NativeProject>),
 }
 
 impl std::fmt::Debug for Plugin {
@@ -70,11 +73,22 @@ impl Plugin {
         &self.descriptor
     }
 
+    /// The same projector by name, tables and digest, but its code is native: for measuring what the sandbox costs.
+    #[doc(hidden)]
+    pub fn with_native(&self, project: Box<NativeProject>) -> Self {
+        Self {
+            sandbox: self.sandbox.clone(),
+            digest: self.digest,
+            descriptor: self.descriptor.clone(),
+            world: World::Native(project),
+        }
+    }
+
     /// How calls cross the boundary.
     pub fn lane(&self) -> Lane {
         match self.world {
             World::Typed(_) => Lane::Typed,
-            World::Packed(_) => Lane::Packed,
+            World::Packed(_) | World::Native(_) => Lane::Packed,
         }
     }
 
@@ -155,6 +169,10 @@ impl World {
                     guest.call_describe(&mut *store)?,
                 ])
             }
+            // It has the descriptor of the plugin whose place it took.
+            Self::Native(_) => Err(wasmtime::Error::msg(
+                "native code is not asked to describe itself",
+            )),
             Self::Packed(pre) => {
                 let instance = pre.instantiate(&mut *store)?;
                 let guest = instance.lamphouse_plugin_packed_projector();
@@ -180,6 +198,7 @@ impl World {
                 }
                 Ok(outcome)
             }
+            Self::Native(project) => native::project(project, store, bytes),
             Self::Packed(pre) => {
                 let instance = pre.instantiate(&mut *store)?;
                 let changes = instance

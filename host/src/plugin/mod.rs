@@ -19,6 +19,7 @@ mod inspect;
 mod limits;
 mod linker;
 mod log_book;
+mod native;
 mod state;
 mod upcaster;
 
@@ -30,6 +31,8 @@ pub use error::PluginError;
 pub use guest::Plugin;
 pub use inspect::{Lane, is_upcaster};
 use lamphouse_contract::{Change, Key, Row, Value};
+#[doc(hidden)]
+pub use native::{NativeProject, NativeTables};
 pub use upcaster::{Lifted, Upcaster};
 
 use crate::core::{Class, EventBatch, PluginDigest};

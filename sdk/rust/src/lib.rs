@@ -140,6 +140,9 @@ pub mod guest;
 mod host;
 pub mod log;
 mod memo;
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+pub mod native;
 mod plugin;
 mod random;
 mod row;

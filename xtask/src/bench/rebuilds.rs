@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use xtask::paths;
 
-use super::project::{On, configure, head, lamphouse, path, timed};
+use super::project::{On, configure, head, lamphouse, path, status, timed};
 use super::report::Report;
 use super::stage::Stage;
 use super::workload::{Kind, Workload};
@@ -124,19 +124,59 @@ fn one_run(
         let tuned = in_sql(place, workload, "tuned", &truths.all)?;
         compare("set-based SQL, tuned", "set-based SQL, tuned", tuned, report);
     }
-    println!("{said}");
+    let (native, wasm) = sandbox(place, workload, truths, run)?;
+    report.add(&name("sandbox cost: native / Wasm"), native / wasm);
+    println!("{said}; pipeline: native {native:.0}, Wasm {wasm:.0}");
     Ok(())
+}
+
+/// Thousand events a second of the host's pipeline with the projector as native code, and as a guest.
+fn sandbox(place: &Ready<'_>, workload: &Workload, truths: &Truths, run: u64) -> Result<(f64, f64)> {
+    let pipeline = |native: bool| -> Result<f64> {
+        let who = if native { "native" } else { "wasm" };
+        let database = format!("{}_{who}_{run}", workload.kind.word());
+        let tables = place.on.database(&database)?;
+        configure(&place.project, &place.log, &tables, "")?;
+        // Makes the tables database, as for the others.
+        status(&place.project)?;
+        place.on.settle(&place.log)?;
+        let guest = paths::guest(workload.kind.guest())?;
+        let mut arguments = vec![
+            "pipeline",
+            "--workload",
+            workload.kind.word(),
+            "--project",
+            path(&place.project)?,
+            "--plugin",
+            path(&guest)?,
+        ];
+        arguments.extend(native.then_some("--native"));
+        let answer = probe::ask(&arguments)?;
+        let suffix = answer["suffix"].as_str().context("no suffix")?;
+        let mut more = vec!["--suffix", suffix];
+        if matches!(place.on, On::Postgres(_)) {
+            more.extend(["--schema", "lamphouse_tables"]);
+        }
+        let url = place.on.url(&place.project, &tables)?;
+        workload.check(who, &url, &more, &truths.all)?;
+        place.on.forget(&place.project, &database)?;
+        probe::rate_of(&answer)
+    };
+    // Who is first takes turns, for the first one warms the disk's cache.
+    if run.is_multiple_of(2) {
+        let native = pipeline(true)?;
+        Ok((native, pipeline(false)?))
+    } else {
+        let wasm = pipeline(false)?;
+        Ok((pipeline(true)?, wasm))
+    }
 }
 
 /// Thousand events a second of `lamphouse catch-up` into an empty tables database, from its start to its end.
 fn ours(place: &Ready<'_>, workload: &Workload, truths: &Truths, run: u64) -> Result<f64> {
     let database = format!("{}_run_{run}", workload.kind.word());
     let tables = place.on.database(&database)?;
-    let log = match place.on {
-        On::Sqlite => format!("sqlite:{}_log.db", workload.kind.word()),
-        On::Postgres(_) => place.log.clone(),
-    };
-    configure(&place.project, &log, &tables, "")?;
+    configure(&place.project, &place.log, &tables, "")?;
     place.on.settle(&place.log)?;
     let seconds = timed(&place.project, workload.events, &[&["catch-up"]])?;
     let url = place.on.url(&place.project, &tables)?;
