@@ -266,6 +266,30 @@ impl Project {
         Host::start(self.clone(), self.command(&["serve"]))
     }
 
+    /// Starts `serve` so that a limit on the size of its files (`prlimit --fsize`) makes its writes fail, as a full
+    /// disk does, and does not end it; its own log goes on. Does not wait.
+    ///
+    /// # Panics
+    /// When it cannot be started at all.
+    pub fn start_under_file_limits(&self) -> Host {
+        let host = self.command(&["serve"]);
+        let mut command = Command::new("bash");
+        // The log goes through a process that has no limit.
+        let script = "trap '' XFSZ; exec \"$0\" \"$@\" > >(exec cat) 2>&1";
+        command
+            .args(["-c", script])
+            .arg(host.get_program())
+            .args(host.get_args())
+            .stdin(Stdio::null());
+        for (name, value) in host.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Host::start(self.clone(), command)
+    }
+
     /// A user's connection to the read tables.
     ///
     /// # Panics

@@ -134,7 +134,7 @@ impl Runner {
             generation,
             run: RUNS.fetch_add(1, Ordering::Relaxed),
         };
-        let status = Arc::new(RunnerStatus::default());
+        let status = Arc::new(RunnerStatus::of(&spec.generation));
         status.set_checkpoint(spec.generation.checkpoint.position);
         let stop = Arc::new(AtomicBool::new(false));
         let (control, controls) = unbounded();

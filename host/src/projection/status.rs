@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::profile::{Profile, Profiler};
 use crate::core::{EventId, Position};
 use crate::plugin::LogLine;
+use crate::tables::GenerationRecord;
 
 /// Log lines of the guest that are kept for `status`.
 const LOG_LINES_KEPT: usize = 50;
@@ -18,6 +19,8 @@ const RATE_WINDOW: Duration = Duration::from_secs(3);
 /// Shared by a runner's threads and whoever wants to know.
 #[derive(Default)]
 pub struct RunnerStatus {
+    /// For the host's log: the projection and its generation.
+    names: (String, String),
     checkpoint: AtomicU64,
     head: AtomicU64,
     head_recorded_at: AtomicI64,
@@ -27,7 +30,7 @@ pub struct RunnerStatus {
     parked_streams: AtomicU64,
     call: Mutex<Option<Instant>>,
     upcast: Mutex<Option<Instant>>,
-    retrying: Mutex<Option<Retry>>,
+    retrying: Mutex<Option<(Instant, Retry)>>,
     log: Mutex<VecDeque<LogLine>>,
     rate: Mutex<VecDeque<(Instant, u64)>>,
     profiler: Profiler,
@@ -79,6 +82,13 @@ pub struct Stop {
 }
 
 impl RunnerStatus {
+    pub(crate) fn of(generation: &GenerationRecord) -> Self {
+        Self {
+            names: (generation.projection.to_string(), generation.id.to_string()),
+            ..Self::default()
+        }
+    }
+
     /// The committed checkpoint.
     pub fn checkpoint(&self) -> Position {
         Position(self.checkpoint.load(Ordering::Acquire))
@@ -117,7 +127,7 @@ impl RunnerStatus {
 
     /// What is being tried again.
     pub fn retrying(&self) -> Option<Retry> {
-        self.retrying.lock().clone()
+        self.retrying.lock().as_ref().map(|(_, retry)| retry.clone())
     }
 
     /// The guest's last log lines.
@@ -181,8 +191,28 @@ impl RunnerStatus {
         *self.upcast.lock() = since;
     }
 
+    /// Also tells the host's log: of an outage its begin, now and then that it lasts, and its end.
     pub(crate) fn set_retrying(&self, retry: Option<Retry>) {
-        *self.retrying.lock() = retry;
+        let (projection, generation) = &self.names;
+        let mut retrying = self.retrying.lock();
+        let since = retrying.as_ref().map(|(since, _)| *since);
+        match (&retry, since) {
+            (Some(retry), _) if retry.attempts.is_power_of_two() => tracing::warn!(
+                projection,
+                generation,
+                attempts = retry.attempts,
+                error = retry.message,
+                "A projection waits and tries again; nothing is lost"
+            ),
+            (None, Some(since)) => tracing::info!(
+                projection,
+                generation,
+                after_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+                "A projection goes on"
+            ),
+            _ => {}
+        }
+        *retrying = retry.map(|retry| (since.unwrap_or_else(Instant::now), retry));
     }
 
     pub(crate) fn add_log(&self, lines: &[LogLine]) {
