@@ -8,6 +8,7 @@ use xtask::{generate, guests, synthetic};
 
 mod bench;
 mod demo;
+mod fuzz;
 mod test;
 
 #[derive(Parser)]
@@ -35,6 +36,8 @@ enum Command {
     },
     /// Import a log, build its tables, drop a new version in under readers, and switch: the main job in two minutes
     Demo(demo::Arguments),
+    /// Try inputs of all kinds on what reads what comes from outside, guided by what they reach
+    Fuzz(fuzz::Arguments),
     /// Measure every target and print one table; or one thing by itself
     Bench(bench::Bench),
     /// Write an invented shop's order log as JSON Lines
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Guests { only, quiet } => guests::run(&guests::Options { only, quiet }).map(|()| true),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Bench(what) => bench::run(&what),
         Command::Generate {
             synthetic: true,

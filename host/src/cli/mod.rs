@@ -37,6 +37,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::log::ImportEvent;
 use args::Cli;
 use output::{Output, ReaderGone};
 
@@ -44,6 +45,14 @@ use output::{Output, ReaderGone};
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct UsageError(String);
+
+/// Reads one line of an import file, without its line break, as `import` does. `number` is the line's, from 1.
+///
+/// # Errors
+/// Where in the line it is wrong, and why.
+pub fn read_import_line(line: &[u8], number: u64) -> Result<ImportEvent, String> {
+    import::parse_line(line, number)
+}
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {

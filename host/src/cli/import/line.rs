@@ -9,6 +9,9 @@ use super::super::today::Part;
 use crate::core::{EventId, NewEvent, StoredEvent};
 use crate::log::ImportEvent;
 
+/// Characters of the parser's words that are shown.
+const SAID_CHARS_MAX: usize = 300;
+
 /// The keys of a line. Only `id` and `idempotency_key` may be absent.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,7 +40,7 @@ fn uuid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<EventId>, D
 }
 
 /// Reads a line, which has no line break. The error says where and why.
-pub(super) fn parse(line: &[u8], number: u64) -> Result<ImportEvent, String> {
+pub(in crate::cli) fn parse(line: &[u8], number: u64) -> Result<ImportEvent, String> {
     let line: Line = serde_json::from_slice(line).map_err(|error| explain(line, &error))?;
     Ok(ImportEvent {
         line: number,
@@ -64,6 +67,11 @@ fn explain(line: &[u8], error: &serde_json::Error) -> String {
     let said = text
         .rsplit_once(" at line ")
         .map_or(text.as_str(), |(said, _)| said);
+    // It may hold a name or a text of the line, of any length.
+    let said = match said.char_indices().nth(SAID_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &said[..end]),
+        None => said.to_owned(),
+    };
     match line.first() {
         Some(b'{') if error.is_eof() => format!("column {}: the JSON ends too early", line.len()),
         Some(b'{') => format!("column {}: {said}", error.column()),
@@ -131,6 +139,20 @@ mod tests {
         let event = parse(GOOD.as_bytes(), 7).expect("a good line");
         assert_eq!((event.line, event.event.data.get()), (7, r#"{"total": 1.10}"#));
         assert_eq!(event.event.id, None);
+    }
+
+    #[test]
+    fn a_long_name_does_not_make_a_long_message() {
+        let said = why(&GOOD.replace("stream_type", &"x".repeat(100_000)));
+        assert!(
+            said.starts_with("column 100025: unknown field `xxx") && said.len() < 400,
+            "{said}"
+        );
+        let said = why(&GOOD.replace(":1,", &format!(":\"{}\",", "x".repeat(100_000))));
+        assert!(
+            said.contains("invalid type: string") && said.len() < 400,
+            "{said}"
+        );
     }
 
     #[test]

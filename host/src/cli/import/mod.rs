@@ -23,6 +23,7 @@ use crate::log::{ImportEvent, check_line};
 use batches::Bounds;
 use input::Input;
 pub(super) use line::ExportLine;
+pub(super) use line::parse as parse_line;
 use run::{Done, Failed, Moment, Why};
 
 /// Lines of one transaction. More gains nothing; fewer costs a durable commit each.

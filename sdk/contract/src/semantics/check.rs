@@ -19,6 +19,8 @@ pub const INDEXES_MAX: usize = 32;
 pub const KEY_COLUMNS_MAX: usize = 8;
 /// Columns of a declared index.
 pub const INDEX_COLUMNS_MAX: usize = 8;
+/// After so many errors, no further subscription, table or rule is looked at: nobody reads on.
+const ERRORS_ENOUGH: usize = 1_000;
 /// Subscriptions of one projector.
 const SUBSCRIPTIONS_MAX: usize = 1_000;
 /// Schema versions that one subscription names.
@@ -36,7 +38,7 @@ const VERSION_BYTES_MAX: usize = 64;
 /// Names that a database gives columns of its own.
 const RESERVED_COLUMNS: [&str; 8] = ["cmax", "cmin", "ctid", "oid", "rowid", "tableoid", "xmax", "xmin"];
 
-/// Everything that is wrong with a descriptor; empty when all is right. Names are checked too.
+/// What is wrong with a descriptor, all of it within reason; empty when all is right. Names are checked too.
 /// Options are the host's matter.
 pub fn check(descriptor: &Descriptor) -> Vec<String> {
     let mut errors = Vec::new();
@@ -74,6 +76,9 @@ pub fn check(descriptor: &Descriptor) -> Vec<String> {
         errors.push(format!("table '{}' is declared twice", shown(name)));
     }
     for table in &descriptor.tables {
+        if errors.len() >= ERRORS_ENOUGH {
+            break;
+        }
         check_table(table, &mut errors);
     }
     errors
@@ -130,7 +135,7 @@ fn version_error(version: &str) -> Option<String> {
     })
 }
 
-/// Everything that is wrong with an upcaster's descriptor by itself; empty when all is right. Whether its rules form a
+/// What is wrong with an upcaster's descriptor by itself, all of it within reason; empty when all is right. Whether its rules form a
 /// cycle, alone or with those of others, is the host's matter, as options are.
 pub fn check_upcaster(descriptor: &UpcasterDescriptor) -> Vec<String> {
     let mut errors = Vec::new();
@@ -149,6 +154,9 @@ pub fn check_upcaster(descriptor: &UpcasterDescriptor) -> Vec<String> {
     }
     let mut taken = HashSet::new();
     for rule in rules {
+        if errors.len() >= ERRORS_ENOUGH {
+            break;
+        }
         let takes = shown_schema(&rule.takes);
         if !taken.insert(&rule.takes) {
             errors.push(format!("two rules take {takes}"));

@@ -313,7 +313,7 @@ fn conform(table: &TableSchema, column: usize, value: &mut Value) -> Result<(), 
 
 #[cold]
 fn mismatch(table: &TableSchema, declared: &Column, value: &Value) -> Violation {
-    let place = format!("{}.{}", table.name, declared.name);
+    let place = format!("{}.{}", named(&table.name), named(&declared.name));
     Violation(match (declared.kind, value) {
         (_, Value::Null) => format!("{place}: null came, but the column is not nullable"),
         (ColumnType::Real, Value::Real(number)) => format!("{place}: {number} is not a finite number"),
@@ -378,13 +378,13 @@ fn within_indexes(table: &TableSchema, row: &Row) -> Result<(), Violation> {
 
 /// `orders.total`.
 fn at(table: &TableSchema, column: usize) -> String {
-    format!("{}.{}", table.name, table.columns[column].name)
+    format!("{}.{}", named(&table.name), named(&table.columns[column].name))
 }
 
 fn names(table: &TableSchema, columns: &[u32]) -> String {
-    let names: Vec<&str> = columns
+    let names: Vec<String> = columns
         .iter()
-        .map(|&column| table.columns[column as usize].name.as_str())
+        .map(|&column| named(&table.columns[column as usize].name))
         .collect();
     names.join(", ")
 }
@@ -420,12 +420,21 @@ fn described(value: &Value) -> String {
 
 /// A guest's text, cut and without control characters, fit for a message.
 pub(crate) fn shown(text: &str) -> String {
+    shown_to(text, 40)
+}
+
+/// A name, whole where it is one; else fit for a message. Initial values are judged before the names are known to be right.
+fn named(name: &str) -> String {
+    shown_to(name, NAME_BYTES_MAX)
+}
+
+fn shown_to(text: &str, chars_max: usize) -> String {
     let mut shown: String = text
         .chars()
-        .take(40)
+        .take(chars_max)
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect();
-    if text.chars().nth(40).is_some() {
+    if text.chars().nth(chars_max).is_some() {
         shown.push('…');
     }
     shown

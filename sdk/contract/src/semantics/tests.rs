@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Descriptor, Subscription};
+use crate::{Descriptor, EventSchema, Rule, Subscription, UpcasterDescriptor};
 
 fn column(name: &str, kind: ColumnType, nullable: bool, initial: Option<Value>) -> Column {
     Column {
@@ -219,6 +219,59 @@ fn a_prefix_is_of_a_declared_index_and_has_no_null() {
 #[test]
 fn a_right_descriptor_has_no_errors() {
     assert_eq!(check(&descriptor(orders())), Vec::<String>::new());
+}
+
+#[test]
+fn a_name_that_is_none_is_never_shown_as_it_is() {
+    let mut wrong = orders();
+    wrong.name = "a\0b\u{1b}[2J".to_owned();
+    let column = wrong
+        .columns
+        .iter()
+        .position(|column| column.initial.is_some())
+        .unwrap();
+    wrong.columns[column].name = "long".repeat(100_000);
+    wrong.columns[column].initial = Some(Value::Bytes(Box::new([0])));
+    wrong.indexes = vec![vec![column as u32]; 2];
+    let errors = check(&descriptor(wrong));
+    assert!(
+        errors
+            .iter()
+            .any(|error| error.starts_with("initial value of a\u{fffd}b")),
+        "{errors:?}"
+    );
+    assert!(
+        errors.iter().any(|error| error.contains("the index (long")),
+        "{errors:?}"
+    );
+    for error in errors {
+        assert!(
+            error.len() < 300 && !error.contains(char::is_control),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn mistakes_without_end_are_not_listed_without_end() {
+    let nameless = EventSchema {
+        event_type: String::new(),
+        schema_version: 0,
+    };
+    let rule = |number: u32| Rule {
+        takes: EventSchema {
+            event_type: "A".to_owned(),
+            schema_version: number,
+        },
+        gives: vec![nameless.clone(); 100],
+    };
+    let errors = check_upcaster(&UpcasterDescriptor {
+        name: "upcaster".to_owned(),
+        version: "1".to_owned(),
+        rules: (1..=1_000).map(rule).collect(),
+        options: vec![],
+    });
+    assert!((1_000..1_300).contains(&errors.len()), "{}", errors.len());
 }
 
 #[test]
