@@ -201,12 +201,12 @@ fn a_server_that_restarts_under_load_loses_nothing() {
         wait_recovered(&host, if rebuilding { &version } else { "1.0.0" });
         assert_nothing_lost(&project, events);
     }
+    // Whether a projection notices by itself before the host stops them all is a matter of milliseconds.
     assert_log_tells(
         &host,
         &[
             "terminating connection due to immediate shutdown command",
             "The ownership of the tables database was lost; every projection is stopped until it is back",
-            "A projection waits and tries again; nothing is lost",
             "This host owns the tables database",
         ],
     );
