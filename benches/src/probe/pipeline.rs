@@ -74,6 +74,7 @@ pub(crate) fn run(folder: &Path, workload: Workload, wasm: &Path, in_native: boo
     let (events, news) = crossbeam_channel::unbounded();
     let surroundings = Surroundings {
         log: project.log.clone(),
+        tail: std::sync::Arc::default(),
         store: store.clone(),
         limits: config.pipeline.clone(),
         live: Arc::new(AtomicUsize::new(0)),

@@ -101,6 +101,7 @@ impl Host {
         let (events, runner_events) = unbounded();
         let surroundings = Surroundings {
             log: log.clone(),
+            tail: Arc::default(),
             store: store.clone(),
             limits: config.pipeline.clone(),
             live: Arc::new(AtomicUsize::new(0)),

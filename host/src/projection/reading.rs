@@ -8,6 +8,7 @@ use crossbeam_channel::Sender;
 
 use super::backoff::Backoff;
 use super::status::{Retry, RunnerStatus, Stop};
+use super::tail::Follower;
 use super::upcasting::Upcasting;
 use crate::core::limits::PipelineLimits;
 use crate::core::{Class, EventBatch, EventFilter, EventId, Position};
@@ -43,6 +44,8 @@ pub(crate) struct Unlifted {
 /// What the reader needs.
 pub(crate) struct Reading {
     pub(crate) log: Arc<dyn EventLog>,
+    /// The end of the log, which others read too.
+    pub(crate) tail: Follower,
     /// What is read from the log.
     pub(crate) filter: EventFilter,
     /// None where no upcaster concerns the projection.
@@ -65,7 +68,7 @@ impl Reading {
         let mut reader: Option<Box<dyn LogReader>> = None;
         while !self.stopped() {
             let seen = self.log.signal().seen();
-            match self.step(&mut checkpoint, &mut reader, &mut verified, &mut announced) {
+            match self.step(seen, &mut checkpoint, &mut reader, &mut verified, &mut announced) {
                 Ok(Step::More) => {}
                 Ok(Step::AtHead) => {
                     self.log.signal().wait(seen, POLL);
@@ -99,12 +102,13 @@ impl Reading {
 
     fn step(
         &self,
+        seen: u64,
         checkpoint: &mut Checkpoint,
         reader: &mut Option<Box<dyn LogReader>>,
         verified: &mut bool,
         announced: &mut bool,
     ) -> Result<Step, LogError> {
-        let head = self.log.head()?;
+        let head = self.tail.head(&*self.log, seen)?;
         self.status.set_head(head.position, head.recorded_at);
         if !*verified {
             if let Some(why) = diverged(&*self.log, checkpoint, head)? {
@@ -121,16 +125,9 @@ impl Reading {
         if head.position == checkpoint.position && *announced {
             return Ok(Step::AtHead);
         }
-        let mut batch = EventBatch::default();
-        if head.position > checkpoint.position {
-            let reader = match reader {
-                Some(reader) => reader,
-                None => reader.insert(self.log.reader(self.filter.clone())?),
-            };
-            let events_max = usize::try_from(self.limits.batch_events_max).unwrap_or(usize::MAX);
-            let bytes_max = usize::try_from(self.limits.batch_bytes_max).unwrap_or(usize::MAX);
+        let batch = if head.position > checkpoint.position {
             let began = Instant::now();
-            reader.read(checkpoint.position, head, events_max, bytes_max, &mut batch)?;
+            let batch = self.read(checkpoint.position, head, reader)?;
             self.status.profiler().read(batch.len(), began.elapsed());
             if batch.through <= checkpoint.position {
                 return Err(LogError::Internal(format!(
@@ -138,21 +135,48 @@ impl Reading {
                     checkpoint.position, head.position
                 )));
             }
+            batch
         } else {
-            batch.through = checkpoint.position;
-            batch.through_id = checkpoint.event_id;
-        }
+            let mut nothing = EventBatch::default();
+            nothing.through = checkpoint.position;
+            nothing.through_id = checkpoint.event_id;
+            Arc::new(nothing)
+        };
         checkpoint.position = batch.through;
         checkpoint.event_id = batch.through_id;
         let at_head = batch.through == head.position;
         *announced = at_head;
         if let Some(upcasting) = &self.upcasting {
-            return Ok(upcasting.pass_on(self, Arc::new(batch), at_head));
+            return Ok(upcasting.pass_on(self, batch, at_head));
         }
-        match self.to.send(Read::Batch(Arc::new(batch), at_head)) {
+        match self.to.send(Read::Batch(batch, at_head)) {
             Ok(()) => Ok(Step::More),
             Err(_) => Ok(Step::Over),
         }
+    }
+
+    /// The next events that are wanted.
+    fn read(
+        &self,
+        after: Position,
+        head: Head,
+        reader: &mut Option<Box<dyn LogReader>>,
+    ) -> Result<Arc<EventBatch>, LogError> {
+        let events_max = usize::try_from(self.limits.batch_events_max).unwrap_or(usize::MAX);
+        let bytes_max = usize::try_from(self.limits.batch_bytes_max).unwrap_or(usize::MAX);
+        let shared = self
+            .tail
+            .read(&*self.log, after, head, &self.filter, events_max, bytes_max)?;
+        if let Some(batch) = shared {
+            return Ok(batch);
+        }
+        let reader = match reader {
+            Some(reader) => reader,
+            None => reader.insert(self.log.reader(self.filter.clone())?),
+        };
+        let mut batch = EventBatch::default();
+        reader.read(after, head, events_max, bytes_max, &mut batch)?;
+        Ok(Arc::new(batch))
     }
 
     pub(super) fn stopped(&self) -> bool {

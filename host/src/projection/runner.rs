@@ -11,6 +11,7 @@ use super::pipeline::Pipeline;
 use super::reading::Reading;
 use super::rows::Rows;
 use super::status::{RunnerStatus, Stop, StopReason};
+use super::tail::Tail;
 use super::upcasting::Upcasting;
 use super::workers::Workers;
 use super::writing::Writing;
@@ -26,6 +27,8 @@ use crate::upcast::Upcasters;
 pub struct Surroundings {
     /// The event log.
     pub log: Arc<dyn EventLog>,
+    /// Its end, which all runners follow.
+    pub tail: Arc<Tail>,
     /// The read tables.
     pub store: Arc<dyn TableStore>,
     /// Sizes and budgets.
@@ -288,6 +291,7 @@ fn run(
     };
     let reading = Reading {
         log: surroundings.log.clone(),
+        tail: surroundings.tail.follow(),
         filter,
         upcasting,
         from: checkpoint,

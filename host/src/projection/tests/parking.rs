@@ -229,6 +229,7 @@ impl Bench {
             let (events, news) = unbounded();
             let surroundings = Surroundings {
                 log: self.log.clone(),
+                tail: Arc::default(),
                 store: self.store.clone(),
                 limits: PipelineLimits {
                     batch_events_max: batch_events,

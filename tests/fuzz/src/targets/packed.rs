@@ -1,4 +1,5 @@
-//! The packed lane. The first byte says what the others are: changes, reads, answers, events.
+//! The packed lane. The first byte says what the others are: changes, reads, answers, events,
+//! lifted events.
 //!
 //! *Always:* what is read, written and read again is the same; an error names a byte of the input, in few words.
 
@@ -48,7 +49,7 @@ fn run(input: &[u8]) {
     let Some((kind, bytes)) = input.split_first() else {
         return;
     };
-    match kind % 4 {
+    match kind % 5 {
         0 => round(bytes, |bytes| {
             let changes: Result<Vec<_>, _> = packed::changes(bytes).collect();
             let mut again = Vec::new();
@@ -73,12 +74,22 @@ fn run(input: &[u8]) {
                 .for_each(|row| packed::write_answer(&mut again, row.as_deref()));
             Ok(again)
         }),
-        _ => round(bytes, |bytes| {
+        3 => round(bytes, |bytes| {
             let events: Result<Vec<_>, _> = packed::events(bytes).collect();
             let mut again = Vec::new();
             events?
                 .iter()
                 .for_each(|event| packed::write_event(&mut again, event));
+            Ok(again)
+        }),
+        _ => round(bytes, |bytes| {
+            let lists: Result<Vec<_>, _> = packed::lifted(bytes).collect();
+            let mut again = Vec::new();
+            for list in lists? {
+                packed::write_lifted_count(&mut again, list.len());
+                list.iter()
+                    .for_each(|lifted| packed::write_lifted(&mut again, lifted));
+            }
             Ok(again)
         }),
     }
