@@ -8,6 +8,7 @@ mod growth;
 mod host;
 mod live;
 mod machine;
+mod peers;
 mod probe;
 mod project;
 mod rebuild;
@@ -36,6 +37,8 @@ pub(crate) struct Bench {
 enum What {
     /// Rebuild order-summary on SQLite and PostgreSQL, against a naive native projector
     Rebuild(rebuild::Rebuild),
+    /// The retail rebuilds, and what people use instead, each on the same log and in the same run
+    Peers(Options),
 }
 
 #[derive(Clone, clap::Args)]
@@ -73,8 +76,20 @@ impl Options {
 pub(crate) fn run(bench: &Bench) -> Result<bool> {
     match &bench.what {
         Some(What::Rebuild(arguments)) => rebuild::run(arguments),
+        Some(What::Peers(options)) => peers_table(&options.settled()),
         None => table(&bench.options.settled()),
     }
+}
+
+fn peers_table(options: &Options) -> Result<bool> {
+    let stage = Stage::set(options)?;
+    let mut report = Report::new(options.only.clone());
+    report.heading = machine::describe(&stage)?;
+    println!("{}", report.heading);
+    peers::measure(&stage, options, &mut report)?;
+    report.print();
+    report.save(&stage.results("peers.json"))?;
+    Ok(report.holds())
 }
 
 fn table(options: &Options) -> Result<bool> {
@@ -108,6 +123,6 @@ fn table(options: &Options) -> Result<bool> {
         }
     }
     report.print();
-    report.save(&stage.results())?;
+    report.save(&stage.results("results.json"))?;
     Ok(report.holds())
 }

@@ -75,6 +75,9 @@ enum Command {
     Floor {
         #[arg(long)]
         log: String,
+        /// Only the columns that the projectors look at, in one query
+        #[arg(long)]
+        least: bool,
     },
     /// Copy the log into a table with jsonb
     SqlPrepare {
@@ -173,7 +176,7 @@ fn main() -> Result<()> {
             }
             print(&digest::read(&mut database, workload, &suffix, thousandths)?)
         }
-        Command::Floor { log } => print(&floor::run(&log)?),
+        Command::Floor { log, least } => print(&floor::run(&log, least)?),
         Command::SqlPrepare { log } => sql::prepare(&log),
         Command::Sql {
             workload,

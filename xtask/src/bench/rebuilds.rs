@@ -38,31 +38,52 @@ struct Ready<'a> {
     log: String,
 }
 
+/// One workload on each database, ready to be rebuilt again and again.
+pub(super) struct Rebuilds<'a> {
+    pub(super) workload: Workload,
+    truths: Truths,
+    ready: Vec<Ready<'a>>,
+}
+
 pub(super) fn measure(stage: &Stage, kind: Kind, options: &Options, report: &mut Report) -> Result<()> {
-    let workload = Workload::new(kind, options, stage.folder())?;
-    println!("\n{}: {} events", workload.source, workload.events);
-    let limits = [
-        NAIVE_EVENTS.min(workload.events),
-        TRIGGER_EVENTS.min(workload.events),
-        workload.events,
-    ];
-    let mut truths = workload.truths(&limits)?.into_iter();
-    let mut truth = || truths.next().context("invariant: three were asked for");
-    let truths = Truths {
-        naive: truth()?,
-        trigger: truth()?,
-        all: truth()?,
-    };
-    let mut ready = Vec::new();
-    for on in stage.places() {
-        ready.push(prepare(stage, on, &workload)?);
-    }
-    for run in 0..options.runs {
-        for place in &ready {
-            one_run(place, &workload, &truths, run, report)?;
+    let rebuilds = Rebuilds::new(stage, kind, options)?;
+    (0..options.runs).try_for_each(|run| rebuilds.run(run, report))
+}
+
+impl<'a> Rebuilds<'a> {
+    /// Imports the log into each database.
+    pub(super) fn new(stage: &'a Stage, kind: Kind, options: &Options) -> Result<Self> {
+        let workload = Workload::new(kind, options, stage.folder())?;
+        println!("\n{}: {} events", workload.source, workload.events);
+        let limits = [
+            NAIVE_EVENTS.min(workload.events),
+            TRIGGER_EVENTS.min(workload.events),
+            workload.events,
+        ];
+        let mut truths = workload.truths(&limits)?.into_iter();
+        let mut truth = || truths.next().context("invariant: three were asked for");
+        let truths = Truths {
+            naive: truth()?,
+            trigger: truth()?,
+            all: truth()?,
+        };
+        let mut ready = Vec::new();
+        for on in stage.places() {
+            ready.push(prepare(stage, on, &workload)?);
         }
+        Ok(Self {
+            workload,
+            truths,
+            ready,
+        })
     }
-    Ok(())
+
+    /// Everybody once.
+    pub(super) fn run(&self, run: u64, report: &mut Report) -> Result<()> {
+        self.ready
+            .iter()
+            .try_for_each(|place| one_run(place, &self.workload, &self.truths, run, report))
+    }
 }
 
 fn prepare<'a>(stage: &Stage, on: On<'a>, workload: &Workload) -> Result<Ready<'a>> {
@@ -114,6 +135,13 @@ fn one_run(
     };
     let floor = probe::rate(&["floor", "--log", &place.log])?;
     compare("read + parse, one thread", "read + parse", floor, report);
+    let least = probe::rate(&["floor", "--log", &place.log, "--least"])?;
+    compare(
+        "read + parse, five columns",
+        "read + parse, five columns",
+        least,
+        report,
+    );
     let naive = naive(place, workload, truths, run)?;
     compare("naive sqlx", "naive sqlx", naive, report);
     if matches!(place.on, On::Postgres(_)) {

@@ -66,6 +66,11 @@ impl Report {
         self.figures.entry(target.name).or_default().push(figure);
     }
 
+    /// The last figure of a row.
+    pub(super) fn last(&self, name: &str) -> Option<f64> {
+        self.figures.get(name)?.last().copied()
+    }
+
     fn rows(&self) -> Vec<Row> {
         TARGETS
             .iter()

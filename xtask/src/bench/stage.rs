@@ -54,9 +54,14 @@ impl Stage {
         places
     }
 
+    /// The PostgreSQL server, where one is installed.
+    pub(super) fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
+    }
+
     /// Where the figures go.
-    pub(super) fn results(&self) -> PathBuf {
-        paths::target_dir().join("bench/results.json")
+    pub(super) fn results(&self, file: &str) -> PathBuf {
+        paths::target_dir().join("bench").join(file)
     }
 
     /// A new project folder.

@@ -86,6 +86,13 @@ pub(super) const TARGETS: &[Target] = &[
     ),
     shown("synthetic", "SQLite naive sqlx", RATE, More),
     shown("synthetic", "SQLite read + parse, one thread", RATE, More),
+    shown("synthetic", "SQLite read + parse, five columns", RATE, More),
+    shown(
+        "synthetic",
+        "SQLite rebuild / read + parse, five columns",
+        RATIO,
+        More,
+    ),
     row(
         "synthetic",
         "PostgreSQL rebuild / naive sqlx",
@@ -131,6 +138,13 @@ pub(super) const TARGETS: &[Target] = &[
     shown("synthetic", "PostgreSQL set-based SQL", RATE, More),
     shown("synthetic", "PostgreSQL set-based SQL, tuned", RATE, More),
     shown("synthetic", "PostgreSQL read + parse, one thread", RATE, More),
+    shown("synthetic", "PostgreSQL read + parse, five columns", RATE, More),
+    shown(
+        "synthetic",
+        "PostgreSQL rebuild / read + parse, five columns",
+        RATIO,
+        More,
+    ),
     // Half of the ratios above: here 94 % of the events read a row first.
     row(
         "retail",
@@ -163,6 +177,13 @@ pub(super) const TARGETS: &[Target] = &[
     shown("retail", "retail: SQLite rebuild", RATE, More),
     shown("retail", "retail: SQLite naive sqlx", RATE, More),
     shown("retail", "retail: SQLite read + parse, one thread", RATE, More),
+    shown("retail", "retail: SQLite read + parse, five columns", RATE, More),
+    shown(
+        "retail",
+        "retail: SQLite rebuild / read + parse, five columns",
+        RATIO,
+        More,
+    ),
     row(
         "retail",
         "retail: PostgreSQL rebuild / naive sqlx",
@@ -203,6 +224,18 @@ pub(super) const TARGETS: &[Target] = &[
         "retail",
         "retail: PostgreSQL read + parse, one thread",
         RATE,
+        More,
+    ),
+    shown(
+        "retail",
+        "retail: PostgreSQL read + parse, five columns",
+        RATE,
+        More,
+    ),
+    shown(
+        "retail",
+        "retail: PostgreSQL rebuild / read + parse, five columns",
+        RATIO,
         More,
     ),
     row("live", "SQLite append to visible, p50", MS, Less, 0.5, 0.25),
@@ -298,4 +331,19 @@ pub(super) const TARGETS: &[Target] = &[
         1.0,
     ),
     shown("beside", "PostgreSQL p99 beside a rebuild", MS, Less),
+    shown("peers", "peers: Emmett 0.42", RATE, More),
+    shown("peers", "peers: Emmett 0.42, batches of 1,000", RATE, More),
+    shown("peers", "peers: Python eventsourcing 9.5", RATE, More),
+    shown(
+        "peers",
+        "peers: Lamphouse on PostgreSQL / Emmett, batches of 1,000",
+        RATIO,
+        More,
+    ),
+    shown(
+        "peers",
+        "peers: Lamphouse on PostgreSQL / Python eventsourcing",
+        RATIO,
+        More,
+    ),
 ];

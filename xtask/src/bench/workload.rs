@@ -134,6 +134,17 @@ fn count(file: &Path) -> Result<u64> {
     Ok(events)
 }
 
+/// Writes the first events of a log, as plain JSON Lines.
+pub(super) fn plain_head_of(file: &Path, events: u64, target: &Path) -> Result<()> {
+    let made = File::create(target).with_context(|| format!("cannot make {}", target.display()))?;
+    let mut plain = BufWriter::new(made);
+    for line in lines(file)?.take(usize::try_from(events)?) {
+        writeln!(plain, "{}", line?)?;
+    }
+    plain.flush()?;
+    Ok(())
+}
+
 fn head_of(file: &Path, events: u64, target: &Path) -> Result<()> {
     let made = File::create(target).with_context(|| format!("cannot make {}", target.display()))?;
     let mut packed = zstd::Encoder::new(BufWriter::new(made), 1)?;
