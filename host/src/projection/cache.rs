@@ -1,7 +1,8 @@
 //! The row cache of one table: rows in memory, changed rows listed for the next flush, bounded by eviction.
 //!
 //! *Invariants:* a row that was changed since the last committed flush is always here, so a miss may be answered by
-//! the database; while `whole`, everything in the table is here, so a miss is absent. A batch can be undone.
+//! the database; while the table was empty at first and nothing was evicted, everything in it is here, so a miss is
+//! absent; while it is known what was evicted, so is a miss of any other key. A batch can be undone.
 //! Pure: misses are the caller's to read.
 
 use std::collections::BTreeMap;
@@ -66,9 +67,14 @@ pub(crate) struct TableCache {
     batch: u64,
     hand: usize,
     bytes: usize,
-    whole: bool,
+    /// Hashes of the keys whose rows were evicted, where the table was empty at first: any other key that is not here is
+    /// in no row, and need not be asked for. None where that is not known.
+    evicted: Option<HashTable<u64>>,
     hasher: FixedState,
 }
+
+/// Memory of the hash of an evicted key.
+const EVICTED_BYTES: usize = 16;
 
 /// Memory of a slot beside its key and row: the slot itself, its place, allocator overhead.
 const SLOT_OVERHEAD_BYTES: usize = std::mem::size_of::<Option<Slot>>() + 48;
@@ -99,7 +105,7 @@ impl TableCache {
             batch: 1,
             hand: 0,
             bytes: 0,
-            whole: empty,
+            evicted: empty.then(HashTable::new),
             hasher: FixedState::default(),
         }
     }
@@ -111,7 +117,15 @@ impl TableCache {
 
     /// Whether every row of the table is here.
     pub(crate) fn is_whole(&self) -> bool {
-        self.whole
+        self.evicted.as_ref().is_some_and(HashTable::is_empty)
+    }
+
+    /// Whether a key that is not here is surely in no row of the table.
+    fn is_absent(&self, key: &[u8]) -> bool {
+        self.evicted.as_ref().is_some_and(|evicted| {
+            let hash = self.hasher.hash_one(key);
+            evicted.find(hash, |other| *other == hash).is_none()
+        })
     }
 
     fn slot(&self, index: u32) -> &Slot {
@@ -144,14 +158,18 @@ impl TableCache {
                     Content::Absent | Content::Removed(_) => None,
                 })
             }
-            None if self.whole => Some(None),
-            None => None,
+            None => self.is_absent(key).then_some(None),
         }
     }
 
-    /// Whether the key is here.
+    /// Whether the database need not be asked for the key.
     pub(crate) fn knows(&self, key: &[u8]) -> bool {
-        self.whole || self.lookup(key).is_some()
+        self.holds(key) || self.is_absent(key)
+    }
+
+    /// Whether the key is here.
+    pub(crate) fn holds(&self, key: &[u8]) -> bool {
+        self.lookup(key).is_some()
     }
 
     /// Takes in what the database said of a key; what is here already wins.
@@ -169,7 +187,10 @@ impl TableCache {
     pub(crate) fn set(&mut self, schema: &TableSchema, key: &[u8], content: Content) {
         let (index, known) = match self.lookup(key) {
             Some(index) => (index, true),
-            None => (self.insert(key.into()), self.whole),
+            None => {
+                let known = self.is_absent(key);
+                (self.insert(key.into()), known)
+            }
         };
         let batch = self.batch;
         let slot = self.slot_mut(index);
@@ -239,13 +260,13 @@ impl TableCache {
     fn insert(&mut self, key: Box<[u8]>) -> u32 {
         let bytes = SLOT_OVERHEAD_BYTES + key.len();
         let hash = self.hasher.hash_one(&*key);
+        let stored = !self.is_absent(&key);
         let slot = Slot {
             key,
             content: Content::Absent,
             dirty: false,
             listed: false,
-            // While everything in the table is here, what is not here is not there.
-            stored: !self.whole,
+            stored,
             flush: 0,
             batch: 0,
             referenced: true,
@@ -405,9 +426,28 @@ impl TableCache {
             if slot.dirty || slot.listed || slot.flush > committed || std::mem::take(&mut slot.referenced) {
                 continue;
             }
-            self.whole = false;
+            let (stored, hash) = (slot.stored, self.hasher.hash_one(&*slot.key));
+            if stored {
+                self.note_evicted(hash);
+            }
             let index = u32::try_from(self.hand).expect("invariant: slots are numbered by u32");
             self.remove(schema, index);
+        }
+        // Knowing what was evicted must not leave too little room for rows.
+        let evicted = self.evicted.as_ref().map_or(0, HashTable::len) * EVICTED_BYTES;
+        if evicted > bytes_max / 2 {
+            self.evicted = None;
+            self.bytes -= evicted;
+        }
+    }
+
+    /// Keeps the hash of an evicted key.
+    fn note_evicted(&mut self, hash: u64) {
+        if let Some(evicted) = &mut self.evicted
+            && evicted.find(hash, |other| *other == hash).is_none()
+        {
+            evicted.insert_unique(hash, hash, |hash| *hash);
+            self.bytes += EVICTED_BYTES;
         }
     }
 

@@ -373,7 +373,7 @@ impl GuestTables for Rows {
             }
             for row in page {
                 let key = ordered(&semantics::key_of(schema, &row));
-                if !self.caches[table as usize].knows(&key) {
+                if !self.caches[table as usize].holds(&key) {
                     stored.push((key.into(), Arc::new(row)));
                 }
             }

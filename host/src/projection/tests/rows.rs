@@ -350,3 +350,46 @@ fn changes_made_one_by_one_read_their_rows_together() {
         "what was read before stays known"
     );
 }
+
+/// A table far larger than the memory for it, whose rows are made in turn: the database is never asked whether a row that
+/// was never written is there.
+#[test]
+fn a_new_row_is_not_looked_for_in_a_table_that_was_built_from_nothing() {
+    let stored = Stored::default();
+    let mut rows = Rows::new(&descriptor(), Box::new(stored.clone()), true);
+    let count = |number: usize| Change::Upsert {
+        table: 0,
+        key: vec![Value::Text(format!("thing-{number}").into())].into(),
+        cells: cells(2, CellChange::Add(Value::Integer(1))),
+    };
+    let flush = |rows: &mut Rows| {
+        rows.take_flush().iter().for_each(|flush| stored.write(flush));
+        rows.committed();
+        rows.evict(400_000);
+    };
+    for batch in 0..50 {
+        // Each row twice, in batches that follow each other.
+        let numbers = (batch * 100..(batch + 2) * 100).map(count);
+        rows.change_all(numbers.collect()).unwrap();
+        rows.keep_batch();
+        flush(&mut rows);
+    }
+    assert!(
+        rows.bytes() <= 400_000 && !rows.are_whole(),
+        "nothing was evicted: {} bytes",
+        rows.bytes()
+    );
+    assert_eq!(stored.reads.load(Ordering::Relaxed), 0);
+    // One that was evicted is read, and only once.
+    rows.change_all(vec![count(0), count(9_999_999)]).unwrap();
+    rows.keep_batch();
+    flush(&mut rows);
+    assert_eq!(stored.reads.load(Ordering::Relaxed), 1);
+    let table = stored.table.lock();
+    let written: Vec<_> = table.values().map(|row| row[2].clone()).collect();
+    let twice = written
+        .iter()
+        .filter(|count| **count == Value::Integer(2))
+        .count();
+    assert_eq!((written.len(), twice), (5_101, 4_901));
+}
