@@ -54,6 +54,15 @@ struct Files {
     busy_timeout: Duration,
 }
 
+impl Files {
+    /// Where SQLite writes what is not in the file itself yet.
+    fn write_ahead_log(&self) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push("-wal");
+        path.into()
+    }
+}
+
 impl SqliteLog {
     /// Opens the log, making or migrating it first.
     pub(super) fn open(
