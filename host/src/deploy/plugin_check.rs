@@ -39,7 +39,7 @@ pub struct CheckReport {
     pub version: String,
     /// Digest of the file.
     pub digest: String,
-    /// `projector`, `packed-projector` or `upcaster`.
+    /// `projector`, `packed-projector`, `upcaster` or `packed-upcaster`.
     pub lane: String,
     /// What it declares.
     pub descriptor: Declared,
@@ -88,7 +88,10 @@ pub fn check_plugin(
         version: plugin.version().to_owned(),
         digest: plugin.digest().to_string(),
         lane: match &plugin {
-            AnyPlugin::Upcaster(_) => "upcaster",
+            AnyPlugin::Upcaster(upcaster) => match upcaster.lane() {
+                Lane::Typed => "upcaster",
+                Lane::Packed => "packed-upcaster",
+            },
             AnyPlugin::Projector(plugin) => match plugin.lane() {
                 Lane::Typed => "projector",
                 Lane::Packed => "packed-projector",
