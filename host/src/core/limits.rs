@@ -1,5 +1,7 @@
 //! Every limit by name, with why you would raise it and why lower it. Units are in the names.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// What one call of a plugin may use. A limit never skips an event: the batch rolls back and the message names the knob.
@@ -77,6 +79,19 @@ impl Default for PipelineLimits {
         }
     }
 }
+
+impl PipelineLimits {
+    /// How long a rebuild leaves the machine to others after it has worked for so long.
+    pub fn rebuild_wait(&self, worked: Duration) -> Duration {
+        let share = self.rebuild_share_percent.clamp(1, 100);
+        worked
+            .mul_f64((100 - share) as f64 / share as f64)
+            .min(REBUILD_WAIT_MAX)
+    }
+}
+
+/// Longest rest of a rebuild that is throttled: it must notice soon that it is told to stop.
+const REBUILD_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// What a projection does with an event that its plugin cannot take.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,15 +5,16 @@
 //! absent; while it is known what was evicted, so is a miss of any other key. A batch can be undone.
 //! Pure: misses are the caller's to read.
 
-use std::collections::BTreeMap;
+mod lookups;
+
 use std::hash::BuildHasher;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use lamphouse_contract::{Key, Row, TableSchema, Value, semantics};
+use lamphouse_contract::{Key, Row, TableSchema, Value};
 
+use self::lookups::Lookups;
 use crate::tables::TableFlush;
 
 /// What is known of one key.
@@ -61,8 +62,7 @@ pub(crate) struct TableCache {
     free: Vec<u32>,
     /// Slots changed since the last flush.
     dirty: Vec<u32>,
-    /// Per declared index: ordered index columns and key, of every present row in memory.
-    indexes: Vec<BTreeMap<Box<[u8]>, u32>>,
+    lookups: Lookups,
     undo: Vec<Undo>,
     batch: u64,
     hand: usize,
@@ -100,7 +100,7 @@ impl TableCache {
             slots: Vec::new(),
             free: Vec::new(),
             dirty: Vec::new(),
-            indexes: schema.indexes.iter().map(|_| BTreeMap::new()).collect(),
+            lookups: Lookups::new(schema),
             undo: Vec::new(),
             batch: 1,
             hand: 0,
@@ -226,7 +226,7 @@ impl TableCache {
         let Content::Present(row) = &slot.content else {
             return None;
         };
-        let row = if slot.batch == self.batch && self.indexes.is_empty() {
+        let row = if slot.batch == self.batch && self.lookups.are_unused() {
             // Saved for undoing already: the row itself may change.
             let slot = self.slot_mut(index);
             slot.referenced = true;
@@ -310,23 +310,16 @@ impl TableCache {
         self.bytes = self.bytes + bytes - slot.bytes;
         slot.bytes = bytes;
         let old = std::mem::replace(&mut slot.content, content);
-        for (number, entries) in self.indexes.iter_mut().enumerate() {
-            let columns = &schema.indexes[number];
-            let entry = |content: &Content| match content {
-                Content::Present(row) => Some(index_entry(columns, row, &slot.key)),
+        if !self.lookups.are_unused() {
+            let row = |content: &Content| match content {
+                Content::Present(row) => Some(row.clone()),
                 Content::Absent | Content::Removed(_) => None,
             };
-            let (before, after) = (entry(&old), entry(&slot.content));
-            if before != after {
-                if let Some(before) = before {
-                    self.bytes -= before.len() + INDEX_ENTRY_OVERHEAD_BYTES;
-                    entries.remove(&before);
-                }
-                if let Some(after) = after {
-                    self.bytes += after.len() + INDEX_ENTRY_OVERHEAD_BYTES;
-                    entries.insert(after, index);
-                }
-            }
+            let (before, after) = (row(&old), row(&slot.content));
+            let (more, less) =
+                self.lookups
+                    .replace(schema, index, &slot.key, before.as_deref(), after.as_deref());
+            self.bytes = self.bytes + more - less;
         }
     }
 
@@ -454,24 +447,25 @@ impl TableCache {
     /// Present rows in memory whose first columns of the index equal the prefix, with keys after `after`, in key
     /// order: key bytes and row.
     pub(crate) fn find(
-        &self,
+        &mut self,
+        schema: &TableSchema,
         index: usize,
-        index_columns: usize,
         prefix: &[Value],
         after: Option<&[u8]>,
     ) -> Vec<(&[u8], &Arc<Row>)> {
-        let mut from = Vec::new();
-        semantics::ordered_key(prefix, &mut from);
-        let prefix_bytes = from.clone();
-        if prefix.len() == index_columns {
-            // The rest of the entry is the key itself, so the page can begin right there.
-            from.extend_from_slice(after.unwrap_or_default());
-        }
-        let mut found: Vec<(&[u8], &Arc<Row>)> = self.indexes[index]
-            .range::<[u8], _>((Bound::Included(from.as_slice()), Bound::Unbounded))
-            .take_while(|(entry, _)| entry.starts_with(&prefix_bytes))
-            .filter_map(|(_, &slot)| {
-                let slot = self.slot(slot);
+        let rows = (0u32..).zip(&self.slots).filter_map(|(place, slot)| {
+            let slot = slot.as_ref()?;
+            match &slot.content {
+                Content::Present(row) => Some((place, &*slot.key, &**row)),
+                Content::Absent | Content::Removed(_) => None,
+            }
+        });
+        self.bytes += self.lookups.prepare(schema, index, rows);
+        let mut found: Vec<(&[u8], &Arc<Row>)> = self
+            .lookups
+            .find(schema, index, prefix, after)
+            .filter_map(|place| {
+                let slot = self.slot(place);
                 match &slot.content {
                     Content::Present(row) if after.is_none_or(|after| *slot.key > *after) => {
                         Some((&*slot.key, row))
@@ -480,20 +474,9 @@ impl TableCache {
                 }
             })
             .collect();
-        if prefix.len() != index_columns {
+        if prefix.len() != schema.indexes[index].len() {
             found.sort_unstable_by_key(|(key, _)| *key);
         }
         found
     }
-}
-
-const INDEX_ENTRY_OVERHEAD_BYTES: usize = 48;
-
-fn index_entry(columns: &[u32], row: &Row, key: &[u8]) -> Box<[u8]> {
-    let mut entry = Vec::with_capacity(key.len() + 32);
-    for &column in columns {
-        semantics::ordered_key(std::slice::from_ref(&row[column as usize]), &mut entry);
-    }
-    entry.extend_from_slice(key);
-    entry.into_boxed_slice()
 }

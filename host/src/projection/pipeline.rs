@@ -1,5 +1,7 @@
 //! The projecting thread: calls the plugin, keeps the rows, decides when to flush.
 
+mod ahead;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, never, select, tick};
 use lamphouse_contract::packed;
 
+pub(crate) use self::ahead::FellApart;
 use super::backoff::Backoff;
 use super::fault::{Parked, Parking, failed};
 use super::reading::{Read, Unlifted};
@@ -53,6 +56,12 @@ pub(crate) struct Pipeline<'a> {
     pending: Option<Pending>,
     /// Where the flush under way leads, and whether the head was reached with it.
     in_flight: Option<(Checkpoint, u64, bool, Option<SwitchRequest>)>,
+    /// That flush, while it is on its way through the queues of workers that are ahead.
+    marked: Option<Write>,
+    /// Why a worker that was ahead failed.
+    fell_apart: Option<String>,
+    /// Since when it is told to stop.
+    told: Option<Instant>,
     /// What is parked once the flush under way is in.
     parked_in_flight: Option<(u64, u64)>,
     held: bool,
@@ -62,8 +71,6 @@ pub(crate) struct Pipeline<'a> {
     /// Events of one flush while behind the head; shrinks when live projections must not wait.
     flush_events: u64,
     announced: bool,
-    /// The secondary indexes were asked for during this run.
-    indexed: bool,
     /// Set when something must end the run after what is applied has been flushed.
     ending: Option<StopReason>,
 }
@@ -103,6 +110,9 @@ impl<'a> Pipeline<'a> {
             committed,
             pending: None,
             in_flight: None,
+            marked: None,
+            fell_apart: None,
+            told: None,
             parked_in_flight: None,
             held: false,
             hold_replies: Vec::new(),
@@ -110,21 +120,34 @@ impl<'a> Pipeline<'a> {
             live: spec.live,
             flush_events: surroundings.limits.flush_events_max.max(1),
             announced: false,
-            indexed: false,
             ending: None,
         }
     }
 
-    pub(crate) fn run(mut self) -> StopReason {
+    /// Runs to the end.
+    ///
+    /// # Errors
+    /// Why a worker that was ahead failed: what is not committed is lost, and is to be done again together.
+    pub(crate) fn run(mut self) -> Result<StopReason, FellApart> {
         let nothing = never();
         let ticks = tick(Duration::from_millis(100));
         loop {
             if self.stop.load(Ordering::Acquire) && self.ending.is_none() {
                 self.ending = Some(StopReason::Told);
             }
+            if let Some(why) = self.fell_apart.take() {
+                return if self.stop.load(Ordering::Acquire) {
+                    Ok(StopReason::Told)
+                } else {
+                    Err(self.fall_apart(why))
+                };
+            }
+            if !self.may_wait_for_workers() {
+                return Ok(StopReason::Told);
+            }
             if self.in_flight.is_none() {
                 if let Err(reason) = self.flush_if_due() {
-                    return reason;
+                    return Ok(reason);
                 }
                 self.answer_holds();
             }
@@ -132,7 +155,7 @@ impl<'a> Pipeline<'a> {
                 && (self.pending.is_none() || self.held)
                 && let Some(reason) = self.ending.take()
             {
-                return reason;
+                return Ok(reason);
             }
             let batches = if self.takes_batches() {
                 self.batches.clone()
@@ -147,10 +170,13 @@ impl<'a> Pipeline<'a> {
                 recv(self.written) -> written => match written {
                     Ok(written) => {
                         if let Some(reason) = self.acknowledge(written) {
-                            return reason;
+                            return Ok(reason);
                         }
                     }
-                    Err(_) => return StopReason::Restart("the writer thread ended".to_owned()),
+                    Err(_) => return Ok(StopReason::Restart("the writer thread ended".to_owned())),
+                },
+                recv(self.workers.news()) -> news => if let Ok(news) = news {
+                    self.heard(news);
                 },
                 recv(batches) -> read => match read {
                     Ok(Read::Batch(batch, at_head)) => self.take(&batch, at_head),
@@ -158,7 +184,7 @@ impl<'a> Pipeline<'a> {
                     Ok(Read::Broken(why)) => self.ending = Some(StopReason::Fault(bug(why))),
                     Ok(Read::Unlifted(unlifted)) => self.take_unlifted(*unlifted),
                     Ok(Read::Faulted(stop)) => self.ending = Some(StopReason::Fault(*stop)),
-                    Err(_) => return StopReason::Restart("the reader thread ended".to_owned()),
+                    Err(_) => return Ok(StopReason::Restart("the reader thread ended".to_owned())),
                 },
                 recv(ticks) -> _ => {}
             }
@@ -171,7 +197,7 @@ impl<'a> Pipeline<'a> {
 
     /// While a flush is under way, work goes on until the next one is as large or memory is full.
     fn takes_batches(&mut self) -> bool {
-        if self.ending.is_some() {
+        if self.ending.is_some() || !self.workers.have_room() {
             return false;
         }
         let full = self
@@ -179,10 +205,10 @@ impl<'a> Pipeline<'a> {
             .as_ref()
             .is_some_and(|pending| pending.events >= self.flush_events);
         let waits = self.in_flight.is_some() || self.held;
-        !(waits && (full || self.workers.bytes() > self.cache_bytes_max()))
+        !(waits && (full || self.workers.are_over(self.cache_bytes_max())))
     }
 
-    fn control(&mut self, control: Control) {
+    pub(crate) fn control(&mut self, control: Control) {
         match control {
             Control::Hold(reply) => {
                 self.held = true;
@@ -214,7 +240,7 @@ impl<'a> Pipeline<'a> {
             .switch
             .as_ref()
             .is_some_and(|switch| reached >= switch.at_least);
-        let cache_is_full = self.workers.bytes() > self.cache_bytes_max();
+        let cache_is_full = self.workers.are_over(self.cache_bytes_max());
         let due = match &self.pending {
             Some(pending) => {
                 self.ending.is_some()
@@ -232,11 +258,10 @@ impl<'a> Pipeline<'a> {
             Some(pending) => (pending.to, pending.events, pending.at_head),
             None => (self.committed, 0, true),
         };
-        let tables = self.workers.take_flush();
         let flush = Flush {
             from: self.committed,
             to,
-            tables,
+            tables: Vec::new(),
             letters: self.parking.take_flush(),
         };
         debug_assert!(
@@ -251,9 +276,11 @@ impl<'a> Pipeline<'a> {
             switch: request.as_ref().map(|request| request.switch.clone()),
         };
         self.in_flight = Some((to, events, at_head, request));
-        self.to_write
-            .send(write)
-            .map_err(|_| StopReason::Restart("the writer thread ended".to_owned()))
+        self.marked = Some(write);
+        if let Some(tables) = self.workers.take_flush() {
+            self.send(tables);
+        }
+        Ok(())
     }
 
     fn acknowledge(&mut self, written: Written) -> Option<StopReason> {
@@ -334,30 +361,12 @@ impl<'a> Pipeline<'a> {
             self.announced = true;
             self.herald.tell(RunnerNews::CaughtUp);
         }
-        if self.workers.bytes() > self.cache_bytes_max() {
-            let bytes_max = self.cache_bytes_max();
-            self.workers.evict(bytes_max);
+        if at_head && self.workers.are_ahead() {
+            self.gather();
         }
-        self.index_what_is_read();
+        let bytes_max = self.cache_bytes_max();
+        self.workers.evict(bytes_max);
         self.throttle(began.elapsed());
-    }
-
-    /// Indexes are made after the load, but a table that is looked up and no longer whole in memory needs them now.
-    fn index_what_is_read(&mut self) {
-        let generation = &self.spec.generation;
-        let looked_up = generation
-            .descriptor
-            .tables
-            .iter()
-            .any(|table| !table.indexes.is_empty());
-        if self.indexed || !looked_up || self.workers.are_whole() {
-            return;
-        }
-        // Without them everything is right, only slow; the control plane makes them too, and tells of errors.
-        self.indexed = true;
-        if let Err(error) = self.surroundings.store.create_indexes(generation) {
-            tracing::warn!(projection = %generation.projection, generation = %generation.id, %error, "Indexes cannot be made during the build; lookups are slow until they are");
-        }
     }
 
     fn reach(&mut self, to: Checkpoint, events: u64, at_head: bool) {
@@ -372,15 +381,10 @@ impl<'a> Pipeline<'a> {
         pending.at_head = at_head;
     }
 
-    /// Leaves the machine to others for a share of the time, while rebuilding.
+    /// Leaves the machine to others for a share of the time, while rebuilding; workers that are ahead do it themselves.
     fn throttle(&self, worked: Duration) {
-        let share = self.surroundings.limits.rebuild_share_percent.clamp(1, 100);
-        if !self.live && share < 100 {
-            std::thread::sleep(
-                worked
-                    .mul_f64((100 - share) as f64 / share as f64)
-                    .min(Duration::from_secs(1)),
-            );
+        if !self.live && !self.workers.are_ahead() {
+            std::thread::sleep(self.surroundings.limits.rebuild_wait(worked));
         }
     }
 
@@ -391,6 +395,10 @@ impl<'a> Pipeline<'a> {
             let sifted = self.parking.sift(batch, from);
             let applied = match sifted.events.len() {
                 0 => Ok(()),
+                _ if self.workers.are_ahead() => {
+                    self.workers.deal_ahead(&sifted.events);
+                    Ok(())
+                }
                 events => self.apply(&sifted.events, 0..events, true),
             };
             let (stop, done) = match (applied, sifted.halt) {
@@ -495,9 +503,9 @@ impl<'a> Pipeline<'a> {
                 deadline_factor,
                 stop: self.stop.clone(),
             };
-            self.status.set_call(Some(Instant::now()));
+            self.status.set_call(0, Some(Instant::now()));
             let (report, result) = self.workers.project(&self.spec.plugin, call);
-            self.status.set_call(None);
+            self.status.set_call(0, None);
             let projected = if result.is_ok() { range.len() } else { 0 };
             let profiler = self.status.profiler();
             profiler.called(projected, report.nanos, report.rows_nanos);

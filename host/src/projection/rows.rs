@@ -22,6 +22,9 @@ const WAITING_MAX: usize = 1_000;
 /// A key as its ordered bytes and as its values.
 type OrderedKey = (Box<[u8]>, Key);
 
+/// Makes the secondary indexes of a generation's tables.
+pub(crate) type Indexer = Arc<dyn Fn() + Send + Sync>;
+
 /// The rows of one generation.
 pub(crate) struct Rows {
     descriptor: Arc<Descriptor>,
@@ -32,6 +35,8 @@ pub(crate) struct Rows {
     /// The streams of the call's events, whose rows alone it may touch; None where it may touch any.
     streams: Option<HashSet<Box<str>>>,
     counts: RowCounts,
+    /// To be called before the first lookup in the database.
+    indexer: Option<Indexer>,
     /// Flushes taken so far; the next one has this number plus one.
     taken: u64,
     committed: u64,
@@ -53,9 +58,16 @@ impl Rows {
             waiting: Vec::new(),
             streams: None,
             counts: RowCounts::default(),
+            indexer: None,
             taken: 0,
             committed: 0,
         }
+    }
+
+    /// Has the secondary indexes made when they are first needed. They are made after the load otherwise, which is cheaper.
+    pub(crate) fn indexed_by(mut self, indexer: Indexer) -> Self {
+        self.indexer = Some(indexer);
+        self
     }
 
     /// Bytes in memory.
@@ -322,13 +334,13 @@ impl GuestTables for Rows {
     ) -> Result<Vec<Arc<Row>>, TablesError> {
         self.settle()?;
         let schema = &self.schema(table)?.clone();
-        let columns = schema.indexes.get(index as usize).map(Vec::len).ok_or_else(|| {
-            TablesError::Violation(format!(
+        if schema.indexes.get(index as usize).is_none() {
+            return Err(TablesError::Violation(format!(
                 "index number {index} of '{}' is not declared: it has {}",
                 schema.name,
                 schema.indexes.len()
-            ))
-        })?;
+            )));
+        }
         let prefix = semantics::conform_prefix(schema, index, prefix).map_err(violation)?;
         if self.streams.is_some() {
             // An index that does not begin with the stream would find rows of others.
@@ -346,15 +358,18 @@ impl GuestTables for Rows {
         };
         let after_bytes = after.as_ref().map(&ordered);
         let limit = limit as usize;
-        let cache = &self.caches[table as usize];
+        let cache = &mut self.caches[table as usize];
         let mut here: Vec<(Box<[u8]>, Arc<Row>)> = cache
-            .find(index as usize, columns, &prefix, after_bytes.as_deref())
+            .find(schema, index as usize, &prefix, after_bytes.as_deref())
             .into_iter()
             .take(limit)
             .map(|(key, row)| (key.into(), row.clone()))
             .collect();
         if cache.is_whole() {
             return Ok(here.into_iter().map(|(_, row)| row).collect());
+        }
+        if let Some(indexer) = self.indexer.take() {
+            indexer();
         }
         // What is in memory wins over what is stored; a stored row that memory knows is left out. Pages go on until
         // there are `limit` rows or the database has no more.

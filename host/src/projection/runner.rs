@@ -1,19 +1,19 @@
 //! A runner: the three threads that move one generation, and the handle to them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::fault::Parking;
-use super::pipeline::Pipeline;
+use super::pipeline::{FellApart, Pipeline};
 use super::reading::Reading;
-use super::rows::Rows;
+use super::rows::{Indexer, Rows};
 use super::status::{RunnerStatus, Stop, StopReason};
 use super::tail::Tail;
 use super::upcasting::Upcasting;
-use super::workers::Workers;
+use super::workers::{Hands, Workers};
 use super::writing::Writing;
 use crate::core::limits::{FaultPolicy, PipelineLimits};
 use crate::core::{Class, EventFilter, GenerationId, Position};
@@ -146,7 +146,7 @@ impl Runner {
             let (status, stop) = (status.clone(), stop.clone());
             let builder = std::thread::Builder::new().name(format!("project-{generation}"));
             builder.spawn(move || {
-                let reason = run(surroundings, spec, status, stop, controls, &herald);
+                let reason = run(&surroundings, &spec, &status, &stop, &controls, &herald);
                 herald.tell(RunnerNews::Ended(reason));
             })
         };
@@ -231,113 +231,206 @@ impl Drop for Runner {
     }
 }
 
+/// Runs until it is over: workers ahead of each other where there are several, and together after one of them failed.
 fn run(
-    surroundings: Surroundings,
-    spec: RunnerSpec,
-    status: Arc<RunnerStatus>,
-    stop: Arc<AtomicBool>,
-    controls: Receiver<Control>,
+    surroundings: &Surroundings,
+    spec: &RunnerSpec,
+    status: &Arc<RunnerStatus>,
+    stop: &Arc<AtomicBool>,
+    controls: &Receiver<Control>,
     herald: &Herald,
 ) -> StopReason {
-    let generation = &spec.generation;
-    let count = workers_of(&surroundings.limits, &spec);
-    let opened = surroundings.store.writer(generation).and_then(|mut writer| {
-        // The record may be older than the last flush; the database knows.
-        let checkpoint = writer.checkpoint()?;
-        let readers: Result<Vec<_>, _> = (0..count)
-            .map(|_| surroundings.store.reader(generation))
-            .collect();
-        let readers = readers?;
-        let book = surroundings.store.letter_book(generation.id)?;
-        let discards = surroundings.store.discards(Some(&generation.projection))?;
-        let parking = Parking::new(spec.faults.clone(), generation, book, &discards);
-        Ok((writer, checkpoint, readers, parking))
-    });
-    let (writer, checkpoint, readers, parking) = match opened {
-        Ok(opened) => opened,
-        Err(error) if error.class() == Class::Retryable => {
-            return StopReason::Restart(format!("the read tables cannot be opened: {error}"));
-        }
-        Err(error) => return StopReason::Fault(bug(format!("the read tables cannot be opened: {error}"))),
-    };
-    status.set_checkpoint(checkpoint.position);
-    let (parked_events, parked_streams) = parking.counts();
-    status.set_parked(parked_events, parked_streams);
-    let is_empty = checkpoint.position == Position::START;
-    let descriptor = &generation.descriptor;
-    let rows = readers
-        .into_iter()
-        .map(|reader| Rows::new(descriptor, reader, is_empty));
-    let workers = Workers::new(descriptor, rows.collect());
-    let queue = usize::try_from(surroundings.limits.queue_batches_max)
-        .unwrap_or(1)
-        .max(1);
-    let (to_project, batches) = bounded(queue);
-    let (to_write, writes) = bounded(1);
-    let (to_acknowledge, written) = bounded(1);
-    let end_threads = Arc::new(AtomicBool::new(false));
-    let wanted = EventFilter {
-        any_of: generation.descriptor.subscriptions.clone(),
-    };
-    let (filter, upcasting) = match &spec.upcasters {
-        None => (wanted, None),
-        Some(upcasters) => {
-            let filter = EventFilter {
-                any_of: upcasters.graph().reads(&wanted.any_of),
-            };
-            let upcasters = upcasters.join();
-            (filter, Some(Upcasting { upcasters, wanted }))
-        }
-    };
-    let reading = Reading {
-        log: surroundings.log.clone(),
-        tail: surroundings.tail.follow(),
-        filter,
-        upcasting,
-        from: checkpoint,
-        limits: surroundings.limits.clone(),
-        stop: end_threads.clone(),
-        status: status.clone(),
-        to: to_project,
-    };
-    let writing = Writing {
-        writer,
-        stop: stop.clone(),
-        status: status.clone(),
-        from: writes,
-        to: to_acknowledge,
-    };
-    let id = generation.id;
-    std::thread::scope(|scope| {
-        let started = std::thread::Builder::new()
-            .name(format!("read-{id}"))
-            .spawn_scoped(scope, move || reading.run())
-            .and_then(|_| {
-                std::thread::Builder::new()
-                    .name(format!("write-{id}"))
-                    .spawn_scoped(scope, move || writing.run())
-            });
-        let reason = match started {
-            Ok(_) => Pipeline::new(
-                &surroundings,
-                herald,
-                &spec,
-                status,
-                stop,
-                checkpoint,
-                workers,
-                parking,
-                controls,
-                batches,
-                to_write,
-                written,
-            )
-            .run(),
-            Err(error) => StopReason::Restart(format!("no thread could be started: {error}")),
+    let mut orders = Vec::new();
+    let mut ahead = true;
+    loop {
+        let attempt = Attempt {
+            surroundings,
+            spec,
+            status,
+            stop,
+            controls,
+            herald,
         };
-        end_threads.store(true, Ordering::Release);
-        surroundings.log.signal().bump();
-        reason
+        match attempt.run(ahead, orders) {
+            Ok(reason) => return reason,
+            Err(fell_apart) => {
+                let (projection, generation) = (&spec.generation.projection, spec.generation.id);
+                tracing::debug!(
+                    %projection, %generation, why = fell_apart.why,
+                    "A worker failed; what is not committed is done again, by all workers together"
+                );
+                ahead = false;
+                orders = fell_apart.orders;
+            }
+        }
+    }
+}
+
+/// One run from the committed checkpoint on.
+struct Attempt<'a> {
+    surroundings: &'a Surroundings,
+    spec: &'a RunnerSpec,
+    status: &'a Arc<RunnerStatus>,
+    stop: &'a Arc<AtomicBool>,
+    controls: &'a Receiver<Control>,
+    herald: &'a Herald,
+}
+
+impl Attempt<'_> {
+    fn run(self, ahead: bool, orders: Vec<Control>) -> Result<StopReason, FellApart> {
+        let Self {
+            surroundings,
+            spec,
+            status,
+            stop,
+            controls,
+            herald,
+        } = self;
+        let generation = &spec.generation;
+        let count = workers_of(&surroundings.limits, spec);
+        let opened = surroundings.store.writer(generation).and_then(|mut writer| {
+            // The record may be older than the last flush; the database knows.
+            let checkpoint = writer.checkpoint()?;
+            let readers: Result<Vec<_>, _> = (0..count)
+                .map(|_| surroundings.store.reader(generation))
+                .collect();
+            let readers = readers?;
+            let book = surroundings.store.letter_book(generation.id)?;
+            let discards = surroundings.store.discards(Some(&generation.projection))?;
+            let parking = Parking::new(spec.faults.clone(), generation, book, &discards);
+            Ok((writer, checkpoint, readers, parking))
+        });
+        let (writer, checkpoint, readers, parking) = match opened {
+            Ok(opened) => opened,
+            Err(error) if error.class() == Class::Retryable => {
+                return Ok(StopReason::Restart(format!(
+                    "the read tables cannot be opened: {error}"
+                )));
+            }
+            Err(error) => {
+                return Ok(StopReason::Fault(bug(format!(
+                    "the read tables cannot be opened: {error}"
+                ))));
+            }
+        };
+        status.set_checkpoint(checkpoint.position);
+        let (parked_events, parked_streams) = parking.counts();
+        status.set_parked(parked_events, parked_streams);
+        let is_empty = checkpoint.position == Position::START;
+        let descriptor = &generation.descriptor;
+        let indexer = indexer(surroundings, generation);
+        let rows = readers
+            .into_iter()
+            .map(|reader| Rows::new(descriptor, reader, is_empty).indexed_by(indexer.clone()));
+        let mut workers = Workers::new(descriptor, rows.collect());
+        if ahead {
+            let hands = Hands {
+                plugin: spec.plugin.clone(),
+                generation: Arc::new(generation.clone()),
+                status: status.clone(),
+                limits: surroundings.limits.clone(),
+            };
+            if let Err(error) = workers.go_ahead(hands) {
+                return Ok(StopReason::Restart(format!(
+                    "no thread could be started: {error}"
+                )));
+            }
+        }
+        let queue = usize::try_from(surroundings.limits.queue_batches_max)
+            .unwrap_or(1)
+            .max(1);
+        let (to_project, batches) = bounded(queue);
+        let (to_write, writes) = bounded(1);
+        let (to_acknowledge, written) = bounded(1);
+        let end_threads = Arc::new(AtomicBool::new(false));
+        let wanted = EventFilter {
+            any_of: generation.descriptor.subscriptions.clone(),
+        };
+        let (filter, upcasting) = match &spec.upcasters {
+            None => (wanted, None),
+            Some(upcasters) => {
+                let filter = EventFilter {
+                    any_of: upcasters.graph().reads(&wanted.any_of),
+                };
+                let upcasters = upcasters.join();
+                (filter, Some(Upcasting { upcasters, wanted }))
+            }
+        };
+        let reading = Reading {
+            log: surroundings.log.clone(),
+            tail: surroundings.tail.follow(),
+            filter,
+            upcasting,
+            from: checkpoint,
+            limits: surroundings.limits.clone(),
+            stop: end_threads.clone(),
+            status: status.clone(),
+            to: to_project,
+        };
+        let writing = Writing {
+            writer,
+            stop: stop.clone(),
+            status: status.clone(),
+            from: writes,
+            to: to_acknowledge,
+        };
+        let id = generation.id;
+        std::thread::scope(|scope| {
+            let started = std::thread::Builder::new()
+                .name(format!("read-{id}"))
+                .spawn_scoped(scope, move || reading.run())
+                .and_then(|_| {
+                    std::thread::Builder::new()
+                        .name(format!("write-{id}"))
+                        .spawn_scoped(scope, move || writing.run())
+                });
+            let reason = match started {
+                Ok(_) => {
+                    let mut pipeline = Pipeline::new(
+                        surroundings,
+                        herald,
+                        spec,
+                        status.clone(),
+                        stop.clone(),
+                        checkpoint,
+                        workers,
+                        parking,
+                        controls.clone(),
+                        batches,
+                        to_write,
+                        written,
+                    );
+                    for order in orders {
+                        pipeline.control(order);
+                    }
+                    pipeline.run()
+                }
+                Err(error) => Ok(StopReason::Restart(format!(
+                    "no thread could be started: {error}"
+                ))),
+            };
+            end_threads.store(true, Ordering::Release);
+            surroundings.log.signal().bump();
+            reason
+        })
+    }
+}
+
+/// Makes the secondary indexes, once, whichever worker asks first.
+fn indexer(surroundings: &Surroundings, generation: &GenerationRecord) -> Indexer {
+    let (store, generation) = (surroundings.store.clone(), generation.clone());
+    let once = Once::new();
+    Arc::new(move || {
+        once.call_once(|| {
+            // Without them everything is right, only slow; the control plane makes them too, and tells of errors.
+            if let Err(error) = store.create_indexes(&generation) {
+                let (projection, generation) = (&generation.projection, generation.id);
+                tracing::warn!(
+                    %projection, %generation, %error,
+                    "Indexes cannot be made during the build; lookups are slow until they are"
+                );
+            }
+        });
     })
 }
 

@@ -28,7 +28,8 @@ pub struct RunnerStatus {
     cache_is_whole: AtomicBool,
     parked_events: AtomicU64,
     parked_streams: AtomicU64,
-    call: Mutex<Option<Instant>>,
+    /// Since when each worker has been in a call.
+    calls: Mutex<Vec<Option<Instant>>>,
     upcast: Mutex<Option<Instant>>,
     retrying: Mutex<Option<(Instant, Retry)>>,
     log: Mutex<VecDeque<LogLine>>,
@@ -118,11 +119,13 @@ impl RunnerStatus {
         )
     }
 
-    /// How long the present call of the projector, or the upcasting of the present batch, has been going on; the longer
+    /// How long the present call of the projector, or the upcasting of the present batch, has been going on; the longest
     /// one.
     pub fn call_time(&self) -> Option<Duration> {
-        let (call, upcast) = (*self.call.lock(), *self.upcast.lock());
-        call.into_iter().chain(upcast).map(|since| since.elapsed()).max()
+        let upcast = *self.upcast.lock();
+        let calls = self.calls.lock();
+        let all = calls.iter().flatten().chain(&upcast);
+        all.map(Instant::elapsed).max()
     }
 
     /// What is being tried again.
@@ -183,8 +186,12 @@ impl RunnerStatus {
         self.parked_streams.store(streams, Ordering::Release);
     }
 
-    pub(crate) fn set_call(&self, since: Option<Instant>) {
-        *self.call.lock() = since;
+    pub(crate) fn set_call(&self, worker: usize, since: Option<Instant>) {
+        let mut calls = self.calls.lock();
+        if calls.len() <= worker {
+            calls.resize(worker + 1, None);
+        }
+        calls[worker] = since;
     }
 
     pub(crate) fn set_upcast(&self, since: Option<Instant>) {

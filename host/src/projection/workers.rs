@@ -3,17 +3,29 @@
 //! A projector that declares `partition = stream` keeps each row for one stream, whose id opens the row's key. So the
 //! streams can be dealt out: each worker has its own rows and its own calls, and no row is another's. What they made is
 //! written together, by one flush with one checkpoint.
+//!
+//! They work in one of two ways. *Together*: a call is dealt out, and all wait for all at its end; so a failure can be
+//! undone, halved and parked. *Ahead*: each worker has a queue of its own and waits for nobody; a flush goes through the
+//! queues as a mark, so that what it writes is all that was dealt before it and nothing after. *Invariants:* who is
+//! ahead never undoes: after any failure what was not flushed is thrown away, and done again together.
 
-use std::hash::BuildHasher;
+mod ahead;
+mod deal;
+mod merge;
+
 use std::ops::Range;
 use std::sync::Arc;
 
+use crossbeam_channel::Receiver;
 use foldhash::fast::FixedState;
-use lamphouse_contract::{Descriptor, packed, semantics};
+use lamphouse_contract::Descriptor;
 
+use self::ahead::Ahead;
+pub(crate) use self::ahead::{Hands, Heard, News};
+use self::deal::Share;
 use super::profile::RowCounts;
 use super::rows::Rows;
-use crate::core::Class;
+use crate::core::{Class, EventBatch};
 use crate::plugin::{Call, CallError, CallReport, Plugin};
 use crate::tables::TableFlush;
 
@@ -23,17 +35,12 @@ const EVENTS_PER_THREAD_MIN: usize = 100;
 /// The workers of one generation; at least one.
 pub(crate) struct Workers {
     descriptor: Arc<Descriptor>,
-    /// Each worker's rows; None only while a call has them.
+    /// Each worker's rows; None only while a call has them, or all of them while the workers are ahead.
     rows: Vec<Option<Rows>>,
     hasher: FixedState,
-}
-
-/// A worker's part of some events.
-struct Share {
-    worker: usize,
-    call: Call,
-    /// Its events' places among all of them; None: it has them all.
-    places: Option<Vec<usize>>,
+    ahead: Option<Ahead>,
+    /// What workers that are ahead have to tell; nothing ever while they work together.
+    news: Receiver<News>,
 }
 
 /// What came of a share.
@@ -51,7 +58,79 @@ impl Workers {
             descriptor: descriptor.clone(),
             rows: rows.into_iter().map(Some).collect(),
             hasher: FixedState::default(),
+            ahead: None,
+            news: crossbeam_channel::never(),
         }
+    }
+
+    /// Has them work ahead, each on a thread of its own, until [`Self::gather`]. One alone stays as it is.
+    ///
+    /// # Errors
+    /// When a thread cannot be started; the rows are gone then.
+    pub(crate) fn go_ahead(&mut self, hands: Hands) -> std::io::Result<()> {
+        if self.rows.len() < 2 {
+            return Ok(());
+        }
+        let rows = self.rows.iter_mut().map(|rows| {
+            rows.take()
+                .expect("invariant: the rows are away only within a call")
+        });
+        let (ahead, news) = Ahead::start(hands, rows.collect())?;
+        self.ahead = Some(ahead);
+        self.news = news;
+        Ok(())
+    }
+
+    /// Whether they work ahead.
+    pub(crate) fn are_ahead(&self) -> bool {
+        self.ahead.is_some()
+    }
+
+    /// To be given to [`Self::heard`].
+    pub(crate) fn news(&self) -> &Receiver<News> {
+        &self.news
+    }
+
+    /// Takes in what a worker has to tell.
+    pub(crate) fn heard(&mut self, news: News) -> Heard {
+        match &mut self.ahead {
+            Some(ahead) => match ahead.heard(news) {
+                Heard::Parts(parts) => Heard::Flush(merge::merged(&self.descriptor, parts)),
+                heard => heard,
+            },
+            None => Heard::Nothing,
+        }
+    }
+
+    /// Whether more can be dealt to workers that are ahead.
+    pub(crate) fn have_room(&self) -> bool {
+        self.ahead.as_ref().is_none_or(Ahead::has_room)
+    }
+
+    /// Deals events to workers that are ahead, and does not wait for what comes of them.
+    pub(crate) fn deal_ahead(&mut self, batch: &Arc<EventBatch>) {
+        let shares = deal::by_stream(&self.hasher, self.rows.len(), batch, 0..batch.len());
+        if let Some(ahead) = &mut self.ahead {
+            ahead.deal(shares);
+        }
+    }
+
+    /// Has workers that are ahead come together: waits until each has done all that was dealt to it. Gives the flush
+    /// that was on its way through their queues, if any.
+    ///
+    /// # Errors
+    /// Why a worker failed, or that `patience` was over; their rows are gone then.
+    pub(crate) fn gather(
+        &mut self,
+        patience: impl FnMut() -> bool,
+    ) -> Result<Option<Vec<TableFlush>>, String> {
+        let Some(ahead) = self.ahead.take() else {
+            return Ok(None);
+        };
+        let (rows, parts) = ahead.gather(&self.news, patience)?;
+        self.rows = rows.into_iter().map(Some).collect();
+        self.news = crossbeam_channel::never();
+        Ok(parts.map(|parts| merge::merged(&self.descriptor, parts)))
     }
 
     fn rows(&self) -> impl Iterator<Item = &Rows> {
@@ -64,20 +143,34 @@ impl Workers {
 
     /// Bytes in memory.
     pub(crate) fn bytes(&self) -> usize {
-        self.rows().map(Rows::bytes).sum()
+        match &self.ahead {
+            Some(ahead) => ahead.bytes(),
+            None => self.rows().map(Rows::bytes).sum(),
+        }
+    }
+
+    /// Whether there is more in memory than that, and it is not being evicted just now.
+    pub(crate) fn are_over(&self, bytes_max: usize) -> bool {
+        !self.ahead.as_ref().is_some_and(Ahead::is_evicting) && self.bytes() > bytes_max
     }
 
     /// Whether every table is whole in memory.
     pub(crate) fn are_whole(&self) -> bool {
-        self.rows().all(Rows::are_whole)
+        match &self.ahead {
+            Some(ahead) => ahead.is_whole(),
+            None => self.rows().all(Rows::are_whole),
+        }
     }
 
-    /// Every flush taken so far is in the database.
+    /// Every flush taken so far is in the database. Workers that are ahead evict what they have over their share.
     pub(crate) fn committed(&mut self) {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.committed();
+        }
         self.rows_mut().for_each(Rows::committed);
     }
 
-    /// What the rows went through since this was last asked.
+    /// What the rows went through since this was last asked; workers that are ahead say it themselves.
     pub(crate) fn take_counts(&mut self) -> RowCounts {
         let mut all = RowCounts::default();
         for counts in self.rows_mut().map(Rows::take_counts) {
@@ -88,45 +181,26 @@ impl Workers {
         all
     }
 
-    /// Evicts until the budget is met or only uncommitted rows are left. Each worker gives what it has over its share.
+    /// Evicts until the budget is met or only uncommitted rows are left. Each worker gives what it has over its share;
+    /// those that are ahead do so by themselves.
     pub(crate) fn evict(&mut self, bytes_max: usize) {
-        if self.bytes() > bytes_max {
+        if !self.are_ahead() && self.bytes() > bytes_max {
             let each = bytes_max / self.rows.len();
             self.rows_mut().for_each(|rows| rows.evict(each));
         }
     }
 
-    /// Takes what changed since the last flush.
-    pub(crate) fn take_flush(&mut self) -> Vec<TableFlush> {
-        let mut flushes: Vec<TableFlush> = self.rows_mut().flat_map(Rows::take_flush).collect();
-        if self.rows.len() == 1 {
-            return flushes;
+    /// Takes what changed since the last flush. None: the workers are ahead, and it comes as [`Heard::Flush`].
+    pub(crate) fn take_flush(&mut self) -> Option<Vec<TableFlush>> {
+        if let Some(ahead) = &mut self.ahead {
+            ahead.mark();
+            return None;
         }
-        flushes.sort_by_key(|flush| flush.table);
-        let mut merged: Vec<TableFlush> = Vec::with_capacity(self.descriptor.tables.len());
-        for mut flush in flushes {
-            match merged.last_mut().filter(|last| last.table == flush.table) {
-                Some(last) => {
-                    last.inserts.append(&mut flush.inserts);
-                    last.upserts.append(&mut flush.upserts);
-                    last.removes.append(&mut flush.removes);
-                }
-                None => merged.push(flush),
-            }
-        }
-        for flush in &mut merged {
-            let schema = &self.descriptor.tables[flush.table];
-            let ordered = |key: &[lamphouse_contract::Value]| {
-                let mut bytes = Vec::with_capacity(32);
-                semantics::ordered_key(key, &mut bytes);
-                bytes
-            };
-            for rows in [&mut flush.inserts, &mut flush.upserts] {
-                rows.sort_by_cached_key(|row| ordered(&semantics::key_of(schema, row)));
-            }
-            flush.removes.sort_by_cached_key(|key| ordered(key));
-        }
-        merged
+        let parts: Vec<TableFlush> = self.rows_mut().flat_map(Rows::take_flush).collect();
+        Some(match self.rows.len() {
+            1 => parts,
+            _ => merge::merged(&self.descriptor, parts),
+        })
     }
 
     /// Projects the events of a call, all or nothing: after an error, every worker's changes are undone. Gives what the
@@ -139,7 +213,7 @@ impl Workers {
                 call,
                 places: None,
             }],
-            _ => self.deal(call),
+            count => deal::call(&self.hasher, count, call),
         };
         let taken: Vec<(Share, Rows)> = shares
             .into_iter()
@@ -180,38 +254,6 @@ impl Workers {
             }
         }
         (report, failed.map_or(Ok(()), Err))
-    }
-
-    /// Deals a call's events out by their streams. Siblings are of one stream.
-    fn deal(&self, call: Call) -> Vec<Share> {
-        let Call {
-            batch,
-            range,
-            deadline_factor,
-            stop,
-        } = call;
-        let mut places: Vec<Vec<usize>> = self.rows.iter().map(|_| Vec::new()).collect();
-        let events = packed::events(batch.packed(range.clone()));
-        for (place, event) in range.zip(events) {
-            // The guest's own reader will say what is wrong with one that cannot be read.
-            let stream = event.as_ref().map_or("", |event| event.stream_id);
-            let worker = self.hasher.hash_one(stream) % self.rows.len() as u64;
-            places[worker as usize].push(place);
-        }
-        let shares = places.into_iter().enumerate();
-        shares
-            .filter(|(_, places)| !places.is_empty())
-            .map(|(worker, places)| Share {
-                worker,
-                call: Call {
-                    range: 0..places.len(),
-                    batch: Arc::new(batch.pick(places.iter().copied())),
-                    deadline_factor,
-                    stop: stop.clone(),
-                },
-                places: Some(places),
-            })
-            .collect()
     }
 }
 
