@@ -9,6 +9,7 @@ pub mod fault;
 pub mod ids;
 pub mod limits;
 pub mod signal;
+pub mod waiting;
 
 pub use event::{EventBatch, EventFilter, NewEvent, StoredEvent};
 pub use fault::Class;

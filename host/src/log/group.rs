@@ -4,10 +4,13 @@
 //! A commit costs a sync of the disk, and the counter row is locked until it is done; a group pays for that once.
 //! *Invariant:* nobody is told that an append went in before its commit did.
 
+mod answer;
+
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+use self::answer::{Answer, ask};
 use super::plan::{self, Ask, Counter, Known, Write};
 use super::validate::{Prepared, PreparedLine};
 use super::{Appended, ImportCursor, LogError};
@@ -16,6 +19,10 @@ use crate::core::clock::Clock;
 
 /// Bytes of one group's events. Raise it for large documents from many writers; lower it to save memory.
 const GROUP_BYTES_MAX: usize = 16 << 20;
+
+/// Appends of one transaction from which on another thread answers them: to wake so many takes as long as a commit, and
+/// the next transaction need not wait for it. For few, one thread more would only be later.
+const ANSWERS_APART_MIN: usize = 8;
 
 /// One transaction at a time on the log's one writing connection.
 pub(super) trait Backend: Send + 'static {
@@ -42,11 +49,14 @@ pub(super) trait Backend: Send + 'static {
     fn rollback(&mut self);
 }
 
-/// The writing thread; it ends when this is dropped.
+/// The writing thread, and the one that answers many; they end when this is dropped.
 pub(super) struct Group {
     jobs: Option<Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
+
+/// An append that is in the log or refused, and who waits for it.
+type Answered = (Answer<Result<Appended, LogError>>, Result<Appended, LogError>);
 
 enum Job {
     Append(Append),
@@ -55,14 +65,14 @@ enum Job {
 
 struct Append {
     member: Prepared,
-    answer: Sender<Result<Appended, LogError>>,
+    answer: Answer<Result<Appended, LogError>>,
 }
 
 struct Import {
     lines: Vec<PreparedLine>,
     previous: Option<ImportCursor>,
     cursor: ImportCursor,
-    answer: Sender<Result<Position, LogError>>,
+    answer: Answer<Result<Position, LogError>>,
 }
 
 impl Group {
@@ -75,29 +85,42 @@ impl Group {
     ) -> Result<Self, LogError> {
         let appends_max = usize::try_from(appends_max.max(1)).unwrap_or(usize::MAX);
         let (jobs, queue) = bounded(appends_max.min(4_096));
-        let thread = std::thread::Builder::new()
-            .name("log-writer".to_owned())
-            .spawn(move || {
-                Writer {
-                    backend,
-                    appends_max,
-                    clock,
-                    committed,
-                }
-                .run(&queue)
+        let (answers, to_answer) = unbounded::<Vec<Answered>>();
+        let writing = move || {
+            Writer {
+                backend,
+                appends_max,
+                clock,
+                committed,
+                answers,
+            }
+            .run(&queue)
+        };
+        let answering = move || {
+            for (answer, result) in to_answer.into_iter().flatten() {
+                answer.send(result);
+            }
+        };
+        let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+            thread.map_err(|error| {
+                LogError::Internal(format!("the log's writing thread cannot start: {error}"))
             })
-            .map_err(|error| LogError::Internal(format!("the log's writing thread cannot start: {error}")))?;
+        };
         Ok(Self {
             jobs: Some(jobs),
-            thread: Some(thread),
+            threads: vec![
+                start("log-answers", Box::new(answering))?,
+                start("log-writer", Box::new(writing))?,
+            ],
         })
     }
 
     /// Waits until the append is durable, or refused.
     pub(super) fn append(&self, member: Prepared) -> Result<Appended, LogError> {
-        let (answer, answered) = bounded(1);
+        let (answer, answered) = ask();
         self.send(Job::Append(Append { member, answer }))?;
-        answered.recv().unwrap_or_else(|_| Err(stopped()))
+        answered.wait().unwrap_or_else(|| Err(stopped()))
     }
 
     /// Waits until the lines are durable, or refused.
@@ -107,14 +130,14 @@ impl Group {
         previous: Option<ImportCursor>,
         cursor: ImportCursor,
     ) -> Result<Position, LogError> {
-        let (answer, answered) = bounded(1);
+        let (answer, answered) = ask();
         self.send(Job::Import(Import {
             lines,
             previous,
             cursor,
             answer,
         }))?;
-        answered.recv().unwrap_or_else(|_| Err(stopped()))
+        answered.wait().unwrap_or_else(|| Err(stopped()))
     }
 
     fn send(&self, job: Job) -> Result<(), LogError> {
@@ -129,7 +152,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.jobs = None;
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..).rev() {
             // A panic was reported by the thread itself.
             let _ = thread.join();
         }
@@ -154,6 +177,7 @@ struct Writer<B, C> {
     appends_max: usize,
     clock: Clock,
     committed: C,
+    answers: Sender<Vec<Answered>>,
 }
 
 /// Why a transaction failed.
@@ -192,7 +216,7 @@ impl<B: Backend, C: Fn(Position)> Writer<B, C> {
             match job {
                 Job::Import(import) => {
                     let result = self.import(&import);
-                    let _ = import.answer.send(result);
+                    import.answer.send(result);
                 }
                 Job::Append(first) => {
                     let mut bytes = first.member.bytes_len();
@@ -220,13 +244,17 @@ impl<B: Backend, C: Fn(Position)> Writer<B, C> {
         let members: Vec<&Prepared> = group.iter().map(|append| &append.member).collect();
         match self.transact(&members, false) {
             Ok(answers) => {
-                for (append, answer) in group.iter().zip(answers) {
-                    // Who asked may have gone away.
-                    let _ = append.answer.send(answer);
+                let waiting = group.into_iter().map(|append| append.answer);
+                let answered = waiting.zip(answers);
+                if answered.len() < ANSWERS_APART_MIN {
+                    answered.for_each(|(answer, result)| answer.send(result));
+                } else {
+                    // The thread ends after this one.
+                    let _ = self.answers.send(answered.collect());
                 }
             }
             Err(failure) if group.len() == 1 && !failure.maybe_committed => {
-                let _ = group[0].answer.send(Err(failure.told()));
+                group[0].answer.send(Err(failure.told()));
             }
             Err(failure) => self.singly(&group, failure.maybe_committed),
         }
@@ -249,7 +277,7 @@ impl<B: Backend, C: Fn(Position)> Writer<B, C> {
                     failure.told()
                 }),
             };
-            let _ = append.answer.send(result);
+            append.answer.send(result);
         }
     }
 

@@ -19,6 +19,7 @@ mod prepare;
 mod query;
 mod reader;
 mod session;
+mod small;
 mod switch;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 //! small pool, each reader over its own. `LISTEN` wakes readers, with a poll behind it.
 
 mod copy;
+mod heads;
 mod listen;
 mod reader;
 mod writer;
@@ -20,6 +21,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection, PgPo
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
+use self::heads::{Heads, head};
 use super::group::Group;
 use super::query::{self, Bound, COLUMNS, Span};
 use super::settings::DatabaseLimits;
@@ -30,6 +32,7 @@ use super::{
 use crate::core::clock::Clock;
 use crate::core::limits::AppendLimits;
 use crate::core::signal::Signal;
+use crate::core::waiting::Waiting;
 use crate::core::{EventFilter, EventId, LogId, Position, StoredEvent, StreamVersion};
 
 const TABLE: &str = "lamphouse.events";
@@ -45,6 +48,9 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 const SESSION: &str = "SET jit = off; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
                        SET standard_conforming_strings = on; SET lock_timeout = '10s'; SET statement_timeout = 0";
 
+/// For the few statements that are repeated for ever: one plan for all values, which is the look-up by index anyway.
+const SAME_PLANS: &str = "SET plan_cache_mode = force_generic_plan";
+
 /// A log in a database.
 pub(super) struct PostgresLog {
     server: Server,
@@ -52,6 +58,7 @@ pub(super) struct PostgresLog {
     id: LogId,
     limits: AppendLimits,
     signal: Arc<Signal>,
+    heads: Heads,
     // Both end with their threads and tasks when dropped.
     group: Group,
     _listen: listen::Listen,
@@ -64,6 +71,8 @@ struct Server {
     /// For messages; without the password.
     place: String,
     runtime: Handle,
+    /// What waits for the connections of one thread, where they are one thread's.
+    waiting: Option<Arc<Waiting>>,
 }
 
 impl PostgresLog {
@@ -103,7 +112,7 @@ impl PostgresLog {
         let listen = listen::Listen::start(&server, &pool, Arc::clone(&announced), Arc::clone(&signal));
         let bump = Arc::clone(&signal);
         let group = Group::start(
-            writer::PostgresWriter::new(server.clone()),
+            writer::PostgresWriter::new(server.of_one_thread()),
             limits.group_appends_max,
             clock,
             move |position| {
@@ -112,6 +121,7 @@ impl PostgresLog {
             },
         )?;
         Ok(Self {
+            heads: Heads::new(&server),
             server,
             pool,
             id,
@@ -136,25 +146,9 @@ impl EventLog for PostgresLog {
     }
 
     fn head(&self) -> Result<Head, LogError> {
-        self.server.run("read", async {
-            let row = sqlx::query(
-                "SELECT position, id, recorded_at FROM lamphouse.events ORDER BY position DESC LIMIT 1",
-            )
-            .fetch_optional(&self.pool)
-            .await?;
-            let Some(row) = row else {
-                return Ok(Head {
-                    position: Position::START,
-                    event_id: None,
-                    recorded_at: 0,
-                });
-            };
-            Ok(Head {
-                position: Position::from_i64(row.try_get(0)?),
-                event_id: Some(EventId(row.try_get(1)?)),
-                recorded_at: row.try_get::<DateTime<Utc>, _>(2)?.timestamp_micros(),
-            })
-        })
+        self.heads
+            .look()
+            .unwrap_or_else(|| self.server.run("read", head(&self.pool)))
     }
 
     fn append(&self, request: AppendRequest) -> Result<Appended, LogError> {
@@ -229,7 +223,7 @@ impl EventLog for PostgresLog {
 
     fn reader(&self, filter: EventFilter) -> Result<Box<dyn LogReader>, LogError> {
         Ok(Box::new(reader::PostgresReader::new(
-            self.server.clone(),
+            self.server.of_one_thread(),
             &filter,
             reader::Ranges::default(),
         )))
@@ -295,7 +289,23 @@ impl Server {
             options,
             place,
             runtime,
+            waiting: None,
         })
+    }
+
+    /// The same, for connections that one thread at a time uses.
+    fn of_one_thread(&self) -> Self {
+        let mut server = self.clone();
+        // Without, the shared runtime does as well, a little later.
+        server.waiting = Waiting::new().ok().map(Arc::new);
+        server
+    }
+
+    fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        match &self.waiting {
+            Some(waiting) => waiting.block_on(work),
+            None => self.runtime.block_on(work),
+        }
     }
 
     /// Needs the runtime to be entered.
@@ -312,13 +322,13 @@ impl Server {
     async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
         let mut connection = self.options.connect().await?;
         connection.execute(SESSION).await?;
+        connection.execute(SAME_PLANS).await?;
         Ok(connection)
     }
 
     /// Waits for one step of work, in the thread of the caller.
     fn run<T>(&self, verb: &str, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, LogError> {
-        self.runtime
-            .block_on(timed(work))
+        self.block_on(timed(work))
             .map_err(|error| self.error(verb, &error))
     }
 

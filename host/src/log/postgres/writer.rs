@@ -1,6 +1,5 @@
 //! The writing side of one PostgreSQL transaction.
 
-use chrono::{DateTime, Utc};
 use sqlx::{Executor as _, PgConnection, Row as _};
 use uuid::Uuid;
 
@@ -50,7 +49,7 @@ impl PostgresWriter {
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Option<Result<T, sqlx::Error>> {
         let connection = self.connection.as_mut()?;
-        let result = self.server.runtime.block_on(timed(work(connection)));
+        let result = self.server.block_on(timed(work(connection)));
         if matches!(&result, Err(error) if !matches!(error, sqlx::Error::Database(_))) {
             self.connection = None;
         }
@@ -79,29 +78,21 @@ impl Backend for PostgresWriter {
     }
 
     fn write(&mut self, write: &Write<'_>) -> Result<(), LogError> {
+        let (first, mut rest) = write.rows.split_at(within_bytes(&write.rows));
         self.run("write to", async |connection| {
-            // The counter first: the trigger on `events` takes no position beyond it.
-            sqlx::query("UPDATE lamphouse.log SET position = $1, recorded_at = $2")
-                .bind(write.counter.position)
-                .bind(stored_time(write.counter.recorded_at))
-                .execute(connection)
-                .await
-                .map(drop)
+            begin_write(connection, write, first).await
         })?;
-        let mut rows = write.rows.as_slice();
-        while !rows.is_empty() {
-            let (some, rest) = rows.split_at(within_bytes(rows));
+        while !rest.is_empty() {
+            let (some, later) = rest.split_at(within_bytes(rest));
             self.run("write to", async |connection| {
-                insert_events(connection, some).await
+                bind_events(sqlx::query(INSERT_EVENTS), some)
+                    .execute(connection)
+                    .await
+                    .map(drop)
             })?;
-            rows = rest;
+            rest = later;
         }
-        if write.keys.is_empty() {
-            return Ok(());
-        }
-        self.run("write to", async |connection| {
-            insert_keys(connection, write).await
-        })
+        Ok(())
     }
 
     fn has_cursor(&mut self, cursor: &ImportCursor) -> Result<bool, LogError> {
@@ -187,16 +178,17 @@ fn is_lost(error: &sqlx::Error) -> bool {
 
 /// Begins, and waits for the counter row. The answer is that of the row as it is once it is ours.
 async fn lock(connection: &mut PgConnection) -> Result<Counter, sqlx::Error> {
-    connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
-    let row = sqlx::query(
-        "SELECT position, recorded_at, CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') \
+    let row = sqlx::raw_sql(
+        "BEGIN ISOLATION LEVEL READ COMMITTED; \
+         SELECT position, (extract(epoch FROM recorded_at) * 1000000)::bigint, \
+         CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') \
          THEN set_config('synchronous_commit', 'on', true) END FROM lamphouse.log FOR UPDATE",
     )
     .fetch_one(connection)
     .await?;
     Ok(Counter {
         position: row.try_get(0)?,
-        recorded_at: row.try_get::<DateTime<Utc>, _>(1)?.timestamp_micros(),
+        recorded_at: row.try_get(1)?,
     })
 }
 
@@ -271,40 +263,66 @@ async fn read_known(connection: &mut PgConnection, ask: &Ask<'_>) -> Result<Know
     Ok(known)
 }
 
-/// How many rows go into one statement: at least one.
+/// How many rows go into one statement: at least one, if there is one.
 fn within_bytes(rows: &[Row<'_>]) -> usize {
     let mut bytes = 0;
     let fits = rows.iter().take_while(|row| {
         bytes += row.data.len() + row.metadata.len();
         bytes <= INSERT_BYTES_MAX
     });
-    fits.count().max(1)
+    fits.count().max(1).min(rows.len())
 }
 
-async fn insert_events(connection: &mut PgConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+const INSERT_EVENTS: &str = "INSERT INTO lamphouse.events (position, id, stream_id, stream_type, stream_version, event_type, \
+     schema_version, data, metadata, occurred_at, recorded_at) \
+     SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::integer[], \
+     $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[])";
+/// The counter, and what goes with it: one answer of the server less for each. The trigger on `events` takes no position
+/// beyond the counter; it looks when all of the statement is done.
+const COUNT_AND_INSERT_EVENTS: &str = "WITH counter AS (UPDATE lamphouse.log SET position = $12, recorded_at = $13) \
+     INSERT INTO lamphouse.events (position, id, stream_id, stream_type, stream_version, event_type, \
+     schema_version, data, metadata, occurred_at, recorded_at) \
+     SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::integer[], \
+     $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[])";
+
+type Statement<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+/// Moves the counter, and inserts the first rows and all keys.
+async fn begin_write(
+    connection: &mut PgConnection,
+    write: &Write<'_>,
+    first: &[Row<'_>],
+) -> Result<(), sqlx::Error> {
+    bind_events(sqlx::query(COUNT_AND_INSERT_EVENTS), first)
+        .bind(write.counter.position)
+        .bind(stored_time(write.counter.recorded_at))
+        .execute(&mut *connection)
+        .await?;
+    if write.keys.is_empty() {
+        return Ok(());
+    }
+    insert_keys(connection, write).await
+}
+
+/// Binds the eleven columns.
+fn bind_events<'q>(statement: Statement<'q>, rows: &[Row<'_>]) -> Statement<'q> {
     fn column<'a, T>(rows: &'a [Row<'a>], value: impl Fn(&'a Row<'a>) -> T) -> Vec<T> {
         rows.iter().map(value).collect()
     }
-    sqlx::query(
-        "INSERT INTO lamphouse.events (position, id, stream_id, stream_type, stream_version, event_type, schema_version, \
-         data, metadata, occurred_at, recorded_at) \
-         SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::integer[], \
-         $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[])",
-    )
-    .bind(column(rows, |row| row.position))
-    .bind(column(rows, |row| row.id))
-    .bind(column(rows, |row| row.stream_id))
-    .bind(column(rows, |row| row.stream_type))
-    .bind(column(rows, |row| row.stream_version))
-    .bind(column(rows, |row| row.event_type))
-    .bind(column(rows, |row| i32::try_from(row.schema_version).unwrap_or(i32::MAX)))
-    .bind(column(rows, |row| row.data))
-    .bind(column(rows, |row| row.metadata))
-    .bind(column(rows, |row| stored_time(row.occurred_at)))
-    .bind(column(rows, |row| stored_time(row.recorded_at)))
-    .execute(connection)
-    .await?;
-    Ok(())
+    statement
+        .bind(column(rows, |row| row.position))
+        .bind(column(rows, |row| row.id))
+        .bind(column(rows, |row| row.stream_id))
+        .bind(column(rows, |row| row.stream_type))
+        .bind(column(rows, |row| row.stream_version))
+        .bind(column(rows, |row| row.event_type))
+        .bind(column(rows, |row| {
+            i32::try_from(row.schema_version).unwrap_or(i32::MAX)
+        }))
+        .bind(column(rows, |row| row.data))
+        .bind(column(rows, |row| row.metadata))
+        .bind(column(rows, |row| stored_time(row.occurred_at)))
+        .bind(column(rows, |row| stored_time(row.recorded_at)))
 }
 
 async fn insert_keys(connection: &mut PgConnection, write: &Write<'_>) -> Result<(), sqlx::Error> {

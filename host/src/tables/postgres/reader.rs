@@ -22,7 +22,7 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(database: Arc<Database>, generation: &GenerationRecord) -> Result<Self, StoreError> {
         Ok(Self {
-            session: Session::new(database),
+            session: Session::new(database).quick(),
             generation: generation.clone(),
             physical: physical_names(generation.id, &generation.descriptor.tables)?,
         })

@@ -12,6 +12,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, P
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use crate::core::waiting::Waiting;
 use crate::tables::StoreError;
 
 /// Connecting takes no longer than this. Raise it for servers far away.
@@ -273,6 +274,8 @@ async fn settle(connection: &mut PgConnection, failure: &Failure) -> bool {
 pub(super) struct Session {
     database: Arc<Database>,
     connection: Option<PgConnection>,
+    /// What waits for the connection, where only plain threads use it; else the shared runtime.
+    waiting: Option<Waiting>,
     time_max: Duration,
 }
 
@@ -282,8 +285,16 @@ impl Session {
         Self {
             database,
             connection: None,
+            waiting: None,
             time_max: CALL_TIME_MAX,
         }
+    }
+
+    /// For the many small calls of one thread.
+    pub(super) fn quick(mut self) -> Self {
+        // Without, the shared runtime does as well, a little later.
+        self.waiting = Waiting::new().ok();
+        self
     }
 
     /// For work whose time grows with the tables.
@@ -317,7 +328,7 @@ impl Session {
         let database = &self.database;
         let slot = &mut self.connection;
         let time_max = self.time_max;
-        database.runtime.block_on(async {
+        let work = async {
             let mut connection = match slot.take() {
                 Some(connection) => connection,
                 None => database
@@ -338,7 +349,11 @@ impl Session {
                 }
                 Err(_) => Err(database.no_answer(what, time_max)),
             }
-        })
+        };
+        match &self.waiting {
+            Some(waiting) => waiting.block_on(work),
+            None => database.runtime.block_on(work),
+        }
     }
 
     /// Whether there is a connection (it may have died since).
@@ -358,6 +373,13 @@ impl Session {
             })
             .await;
         };
+        if let Some(waiting) = &self.waiting {
+            // Nothing else drives it, and async code must not wait: there the server hears of it from the socket.
+            if Handle::try_current().is_err() {
+                waiting.block_on(closing);
+            }
+            return;
+        }
         if Handle::try_current().is_ok() {
             self.database.runtime.spawn(closing);
         } else {

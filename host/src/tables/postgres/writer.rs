@@ -7,7 +7,7 @@ use sqlx::{Executor as _, PgConnection, Row as _};
 
 use super::session::{Database, Failure, Session, own};
 use super::values::{self, Encoded};
-use super::{SCHEMA, copy, dead_letters, switch};
+use super::{SCHEMA, copy, dead_letters, small, switch};
 use crate::core::{EventId, GenerationId, LogId, Position};
 use crate::tables::ddl::{self, Relation};
 use crate::tables::{
@@ -31,7 +31,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(database: Arc<Database>, generation: &GenerationRecord) -> Result<Self, StoreError> {
         Ok(Self {
-            session: Session::new(database),
+            session: Session::new(database).quick(),
             generation: generation.clone(),
             physical: physical_names(generation.id, &generation.descriptor.tables)?,
         })
@@ -56,6 +56,9 @@ impl TableWriter for Writer {
             tables.generation.id, tables.generation.projection
         );
         session.run(&what, async |connection| {
+            if small::fits(flush) {
+                return tables.write_small(connection, flush).await;
+            }
             // A commit that is lost in a crash of the server is safe to lose: rows and checkpoint are in this one
             // transaction, so the events are simply projected again.
             connection
@@ -114,17 +117,11 @@ pub(super) struct Tables<'a> {
     physical: &'a [String],
 }
 
-impl Tables<'_> {
+impl<'a> Tables<'a> {
     /// Moves the checkpoint, if it is where the writer thinks, and writes the rows, in the open transaction.
     pub(super) async fn write(self, connection: &mut PgConnection, flush: &Flush) -> Result<(), Failure> {
         let id = self.generation.id;
-        if flush.to.position < flush.from.position {
-            return Err(StoreError::Internal(format!(
-                "a flush of generation {id} goes back from {} to {}",
-                flush.from.position, flush.to.position
-            ))
-            .into());
-        }
+        self.goes_forward(flush)?;
         // The checkpoint first: a second writer waits here, before it has touched a row, and then finds it moved.
         let moved = sqlx::query(
             "UPDATE lamphouse_control.checkpoints SET position = $2, event_id = $3, log_id = $4 \
@@ -141,14 +138,7 @@ impl Tables<'_> {
         .execute(&mut *connection)
         .await?;
         if moved.rows_affected() != 1 {
-            let actual = checkpoint(connection, id, "").await?.position;
-            let expected = flush.from.position;
-            return Err(StoreError::CheckpointMoved {
-                generation: id,
-                expected,
-                actual,
-            }
-            .into());
+            return Err(self.moved(connection, flush).await);
         }
         for rows in &flush.tables {
             self.write_table(connection, rows).await?;
@@ -159,14 +149,41 @@ impl Tables<'_> {
         }
     }
 
-    async fn write_table(self, connection: &mut PgConnection, rows: &TableFlush) -> Result<(), Failure> {
+    pub(super) fn goes_forward(self, flush: &Flush) -> Result<(), StoreError> {
+        if flush.to.position >= flush.from.position {
+            return Ok(());
+        }
+        Err(StoreError::Internal(format!(
+            "a flush of generation {} goes back from {} to {}",
+            self.generation.id, flush.from.position, flush.to.position
+        )))
+    }
+
+    /// What to say of a checkpoint that is not where the writer thinks.
+    pub(super) async fn moved(self, connection: &mut PgConnection, flush: &Flush) -> Failure {
+        match checkpoint(connection, self.generation.id, "").await {
+            Ok(actual) => Failure::Store(StoreError::CheckpointMoved {
+                generation: self.generation.id,
+                expected: flush.from.position,
+                actual: actual.position,
+            }),
+            Err(failure) => failure,
+        }
+    }
+
+    /// The schema and the physical table of some rows.
+    pub(super) fn table(self, rows: &TableFlush) -> Result<(&'a TableSchema, Relation<'a>), StoreError> {
         let table = self.generation.descriptor.tables.get(rows.table).ok_or_else(|| {
             StoreError::Internal(format!(
                 "generation {} has no table {}",
                 self.generation.id, rows.table
             ))
         })?;
-        let relation = Relation::within(SCHEMA, &self.physical[rows.table]);
+        Ok((table, Relation::within(SCHEMA, &self.physical[rows.table])))
+    }
+
+    async fn write_table(self, connection: &mut PgConnection, rows: &TableFlush) -> Result<(), Failure> {
+        let (table, relation) = self.table(rows)?;
         for keys in rows.removes.chunks(STATEMENT_ROWS_MAX) {
             remove(connection, relation, table, keys).await?;
         }
@@ -196,40 +213,60 @@ async fn upsert(
     table: &TableSchema,
     rows: &[Arc<Row>],
 ) -> Result<(), Failure> {
-    if let Some(row) = rows.iter().find(|row| row.len() != table.columns.len()) {
-        return Err(StoreError::Internal(format!("a row of {} has {} values", table.name, row.len())).into());
-    }
-    let mut query = sqlx::query(own(sql));
-    for (place, column) in table.columns.iter().enumerate() {
-        query = query.bind(Encoded::array(column.kind, rows.iter().map(|row| &row[place]))?);
-    }
-    query.execute(connection).await?;
+    bind_rows(sqlx::query(own(sql)), table, rows)?
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
+/// Binds rows column by column, as [`unnest_rows`] takes them.
+pub(super) fn bind_rows<'q>(
+    mut query: Query<'q>,
+    table: &TableSchema,
+    rows: &[Arc<Row>],
+) -> Result<Query<'q>, StoreError> {
+    if let Some(row) = rows.iter().find(|row| row.len() != table.columns.len()) {
+        let text = format!("a row of {} has {} values", table.name, row.len());
+        return Err(StoreError::Internal(text));
+    }
+    for (place, column) in table.columns.iter().enumerate() {
+        query = query.bind(Encoded::array(column.kind, rows.iter().map(|row| &row[place]))?);
+    }
+    Ok(query)
+}
+
 fn upsert_sql(relation: Relation<'_>, table: &TableSchema) -> String {
+    format!(
+        "INSERT INTO {relation} ({}) SELECT * FROM {} {}",
+        ddl::all_columns(table),
+        unnest_rows(table, 1),
+        on_conflict(table)
+    )
+}
+
+/// Rows as a relation, from one parameter a column.
+pub(super) fn unnest_rows(table: &TableSchema, first_parameter: usize) -> String {
     let arrays: Vec<String> = table
         .columns
         .iter()
-        .enumerate()
-        .map(|(place, column)| format!("${}::{}[]", place + 1, values::cast(column.kind)))
+        .zip(first_parameter..)
+        .map(|(column, parameter)| format!("${parameter}::{}[]", values::cast(column.kind)))
         .collect();
+    format!("unnest({})", arrays.join(", "))
+}
+
+/// What an upsert does with a row that is there: all other columns are replaced.
+pub(super) fn on_conflict(table: &TableSchema) -> String {
     let changes: Vec<String> = (0_u32..)
         .zip(&table.columns)
         .filter(|(place, _)| !table.primary_key.contains(place))
         .map(|(_, column)| format!("{name} = EXCLUDED.{name}", name = ddl::quote(&column.name)))
         .collect();
-    let conflict = if changes.is_empty() {
-        "NOTHING".to_owned()
-    } else {
-        format!("UPDATE SET {}", changes.join(", "))
-    };
-    format!(
-        "INSERT INTO {relation} ({}) SELECT * FROM unnest({}) ON CONFLICT ({}) DO {conflict}",
-        ddl::all_columns(table),
-        arrays.join(", "),
-        ddl::key_columns(table)
-    )
+    let key = ddl::key_columns(table);
+    match changes.is_empty() {
+        true => format!("ON CONFLICT ({key}) DO NOTHING"),
+        false => format!("ON CONFLICT ({key}) DO UPDATE SET {}", changes.join(", ")),
+    }
 }
 
 async fn remove(
@@ -249,7 +286,7 @@ async fn remove(
     Ok(())
 }
 
-type Query<'a> = sqlx::query::Query<'a, sqlx::Postgres, sqlx::postgres::PgArguments>;
+pub(super) type Query<'a> = sqlx::query::Query<'a, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
 /// Keys as a relation `k (k0, k1, …)`, from parameters `$1…`; `ordinality` adds a column of that name.
 pub(super) fn unnest_keys(table: &TableSchema, ordinality: &str) -> String {
