@@ -1,6 +1,7 @@
 //! The log in one SQLite file: WAL, one writing thread, any number of readers on connections of their own. Commits of
-//! other processes are noticed by `PRAGMA data_version`.
+//! other processes are noticed by a word of theirs, or by `PRAGMA data_version`.
 
+mod bell;
 mod reader;
 mod watch;
 mod writer;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rusqlite::config::DbConfig;
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, ToSql, params};
 use serde_json::value::RawValue;
@@ -300,6 +302,8 @@ impl Files {
             let connection = Connection::open_with_flags(&self.path, flags)?;
             connection.busy_timeout(self.busy_timeout)?;
             connection.set_prepared_statement_cache_capacity(32);
+            // Else SQLite compiles a statement anew whenever a value in its WHERE or LIMIT is bound.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
             connection.execute_batch(pragmas)?;
             Ok(connection)
         };

@@ -1,23 +1,26 @@
 //! Notices what other processes commit.
 //!
-//! The kernel tells when the write-ahead log is written to, which is before the commit can be seen: it is synced first.
-//! So a written log is looked at often until the commit is there; without word from the kernel, now and then.
+//! A process of ours rings ([`super::bell`]) once its commit can be seen. Of other programs the kernel tells only that
+//! they have written to the write-ahead log, which is before: the commit is synced first. So while somebody writes who
+//! does not ring, a written log is looked at often until the commit is there. Without any word, now and then.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, after, bounded, select};
-use notify::Watcher as _;
+use notify::event::{EventKind, ModifyKind};
+use notify::{Event, Watcher as _};
+use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::Files;
 use crate::core::signal::Signal;
 use crate::log::LogError;
 
-/// Time between two looks while the kernel says nothing. Lower it to notice other processes sooner where it never does;
-/// a look costs a few microseconds.
+/// Time between two looks while nobody says anything. Lower it to notice other processes sooner where the kernel never
+/// does; a look costs a few microseconds.
 const POLL: Duration = Duration::from_millis(5);
 /// First pause between two looks at a log that was written to, and the longest; each next one is half as long again.
 const QUICK_PAUSE: Duration = Duration::from_micros(50);
@@ -38,15 +41,19 @@ impl Watch {
         announced: Arc<AtomicU64>,
         signal: Arc<Signal>,
     ) -> Result<Self, LogError> {
-        let mut look = Look {
+        let look = Look {
             connection: files.reading()?,
             seen: None,
             announced,
             signal,
         };
         // The connection has made the write-ahead log, and keeps it.
+        let watched = Arc::new(Watched {
+            look: Mutex::new(look),
+            rings: AtomicBool::new(false),
+        });
         let (wake, woken) = bounded::<()>(1);
-        let watcher = watcher(files, wake);
+        let watcher = watcher(files, Arc::clone(&watched), wake);
         let (stop, stopped) = bounded::<()>(0);
         let thread = std::thread::Builder::new()
             .name("log-watch".to_owned())
@@ -56,8 +63,8 @@ impl Watch {
                 loop {
                     select! {
                         recv(stopped) -> _ => return,
-                        recv(woken) -> _ => look.quickly(&stopped),
-                        recv(after(POLL)) -> _ => { look.now(); }
+                        recv(woken) -> _ => watched.quickly(&stopped),
+                        recv(after(POLL)) -> _ => { watched.now(); }
                     }
                 }
             })
@@ -81,21 +88,77 @@ impl Drop for Watch {
     }
 }
 
-/// Tells when the write-ahead log is written to; None where the kernel will not say.
-fn watcher(files: &Files, wake: Sender<()>) -> Option<notify::RecommendedWatcher> {
-    let watched = notify::recommended_watcher(move |_| {
-        // One word is enough until it is heard.
-        let _ = wake.try_send(());
+/// Tells when the write-ahead log is written to, and looks when somebody rings; None where the kernel will not say.
+fn watcher(files: &Files, watched: Arc<Watched>, wake: Sender<()>) -> Option<notify::RecommendedWatcher> {
+    let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| match event {
+        Ok(event) if matches!(event.kind, EventKind::Modify(ModifyKind::Metadata(_))) => watched.rung(),
+        // It was only opened or closed.
+        Ok(event) if matches!(event.kind, EventKind::Access(_)) => {}
+        _ if watched.rings.load(Ordering::Relaxed) => {}
+        _ => {
+            // One word is enough until it is heard.
+            let _ = wake.try_send(());
+        }
     })
     .and_then(|mut watcher| {
         watcher.watch(&files.write_ahead_log(), notify::RecursiveMode::NonRecursive)?;
         Ok(watcher)
     });
-    match watched {
+    match watcher {
         Ok(watcher) => Some(watcher),
         Err(error) => {
             tracing::debug!(%error, "The kernel does not tell when the log is written to; it is looked at every few milliseconds");
             None
+        }
+    }
+}
+
+/// A log that is watched, by the watching thread and by that of the kernel's words.
+struct Watched {
+    look: Mutex<Look>,
+    /// Whether somebody has rung since events were last found without: then what is under way will be rung for too.
+    rings: AtomicBool,
+}
+
+/// What a look found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// A commit, whatever it was.
+    Commit,
+    /// Events that nobody had told of.
+    Events,
+}
+
+impl Watched {
+    /// Looks because somebody rang.
+    fn rung(&self) {
+        self.look.lock().at_head();
+        self.rings.store(true, Ordering::Relaxed);
+    }
+
+    /// Looks unasked.
+    fn now(&self) -> Found {
+        let found = self.look.lock().now();
+        if found == Found::Events {
+            self.rings.store(false, Ordering::Relaxed);
+        }
+        found
+    }
+
+    /// Looks until what is being committed can be seen.
+    fn quickly(&self, stopped: &Receiver<()>) {
+        let until = Instant::now() + QUICK_TIME;
+        let mut pause = QUICK_PAUSE;
+        while self.now() == Found::Nothing && Instant::now() < until {
+            // Whoever stops it drops the channel. Who rings has looked.
+            if stopped.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected)
+                || self.rings.load(Ordering::Relaxed)
+            {
+                return;
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 3 / 2).min(QUICK_PAUSE_MAX);
         }
     }
 }
@@ -109,37 +172,30 @@ struct Look {
 }
 
 impl Look {
-    /// Looks once; whether something was committed since the last look.
-    fn now(&mut self) -> bool {
+    /// Looks whether something was committed since the last such look.
+    fn now(&mut self) -> Found {
         // A database that is busy or away for a moment is looked at again at the next turn.
         let Ok(version) = data_version(&self.connection) else {
-            return false;
+            return Found::Nothing;
         };
         if self.seen == Some(version) {
-            return false;
+            return Found::Nothing;
         }
-        let Ok(position) = position(&self.connection) else {
-            return false;
+        let Some(found) = self.at_head() else {
+            return Found::Nothing;
         };
         self.seen = Some(version);
-        if self.announced.fetch_max(position, Ordering::Relaxed) < position {
-            self.signal.bump();
-        }
-        true
+        found
     }
 
-    /// Looks until what is being committed can be seen.
-    fn quickly(&mut self, stopped: &Receiver<()>) {
-        let until = Instant::now() + QUICK_TIME;
-        let mut pause = QUICK_PAUSE;
-        while !self.now() && Instant::now() < until {
-            // Whoever stops it drops the channel.
-            if stopped.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected) {
-                return;
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 3 / 2).min(QUICK_PAUSE_MAX);
+    /// Looks where the head is; None when it cannot be seen.
+    fn at_head(&self) -> Option<Found> {
+        let position = position(&self.connection).ok()?;
+        if self.announced.fetch_max(position, Ordering::Relaxed) < position {
+            self.signal.bump();
+            return Some(Found::Events);
         }
+        Some(Found::Commit)
     }
 }
 
@@ -153,4 +209,66 @@ fn position(connection: &Connection) -> rusqlite::Result<u64> {
     connection
         .prepare_cached("SELECT position FROM log")?
         .query_row([], |row| row.get::<_, i64>(0).map(i64::unsigned_abs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::migrate;
+    use crate::log::sqlite::bell::Bell;
+
+    #[test]
+    fn who_rings_is_heard_and_who_does_not_is_looked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files {
+            path: folder.path().join("log.db"),
+            busy_timeout: Duration::from_secs(5),
+        };
+        tokio::runtime::Runtime::new()
+            .unwrap()
+            .block_on(migrate::sqlite(&files.path, files.busy_timeout))
+            .unwrap();
+        let writing = files.writing().unwrap();
+        let commit = |position: u64| {
+            let sql = format!("UPDATE log SET position = {position}");
+            writing.execute_batch(&sql).unwrap();
+        };
+        commit(1);
+        let announced = Arc::new(AtomicU64::new(1));
+        let watched = Arc::new(Watched {
+            look: Mutex::new(Look {
+                connection: files.reading().unwrap(),
+                seen: None,
+                announced: Arc::clone(&announced),
+                signal: Arc::default(),
+            }),
+            rings: AtomicBool::new(false),
+        });
+        watched.now();
+        let (wake, woken) = bounded(1);
+        let Some(_watcher) = watcher(&files, Arc::clone(&watched), wake) else {
+            eprintln!("skipped: the kernel does not tell of files here");
+            return;
+        };
+        let patience = Duration::from_secs(20);
+
+        // Without ringing: the kernel's word is passed on, and what is found then says that nobody rang.
+        commit(2);
+        woken.recv_timeout(patience).unwrap();
+        assert!(watched.now() == Found::Events && !watched.rings.load(Ordering::Relaxed));
+
+        // With: nobody else needs to look.
+        commit(3);
+        Bell::new(&files.write_ahead_log()).ring();
+        let began = Instant::now();
+        while announced.load(Ordering::Relaxed) < 3 || !watched.rings.load(Ordering::Relaxed) {
+            assert!(began.elapsed() < patience, "the bell was not heard");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+
+        // Somebody else again.
+        commit(4);
+        assert!(watched.now() == Found::Events && !watched.rings.load(Ordering::Relaxed));
+        assert_eq!(announced.load(Ordering::Relaxed), 4);
+    }
 }

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Files;
+use super::bell::Bell;
 use crate::log::group::{Backend, cursor_is_gone};
 use crate::log::plan::{Ask, Counter, Known, KnownEvent, KnownKey, KnownStream, Write};
 use crate::log::{ImportCursor, LogError};
@@ -11,11 +12,17 @@ use crate::log::{ImportCursor, LogError};
 pub(super) struct SqliteWriter {
     files: Files,
     connection: Connection,
+    bell: Bell,
 }
 
 impl SqliteWriter {
     pub(super) fn new(files: Files, connection: Connection) -> Self {
-        Self { files, connection }
+        let bell = Bell::new(&files.write_ahead_log());
+        Self {
+            files,
+            connection,
+            bell,
+        }
     }
 
     fn run<T>(
@@ -90,7 +97,9 @@ impl Backend for SqliteWriter {
     fn commit(&mut self) -> Result<(), LogError> {
         self.run("commit to", |connection| {
             connection.prepare_cached("COMMIT")?.execute([]).map(drop)
-        })
+        })?;
+        self.bell.ring();
+        Ok(())
     }
 
     fn rollback(&mut self) {
@@ -108,9 +117,10 @@ fn to_i64(number: u64) -> i64 {
 
 fn read_known(connection: &Connection, ask: &Ask<'_>) -> rusqlite::Result<Known> {
     let mut known = Known::default();
+    let mut by_key = connection
+        .prepare_cached("SELECT digest, position, answer FROM idempotency WHERE scope = ?1 AND key = ?2")?;
     for (scope, key) in &ask.keys {
-        let there = connection
-            .prepare_cached("SELECT digest, position, answer FROM idempotency WHERE scope = ?1 AND key = ?2")?
+        let there = by_key
             .query_row([scope, key], |row| {
                 Ok(KnownKey {
                     digest: row.get(0)?,
@@ -123,12 +133,17 @@ fn read_known(connection: &Connection, ask: &Ask<'_>) -> rusqlite::Result<Known>
             known.keys.insert(((*scope).to_owned(), (*key).to_owned()), there);
         }
     }
+    let mut by_stream = connection.prepare_cached(
+        "SELECT stream_version, stream_type FROM events WHERE stream_id = ?1 ORDER BY stream_version DESC LIMIT 1",
+    )?;
     for stream_id in &ask.streams {
-        let there = connection
-            .prepare_cached(
-                "SELECT stream_version, stream_type FROM events WHERE stream_id = ?1 ORDER BY stream_version DESC LIMIT 1",
-            )?
-            .query_row([stream_id], |row| Ok(KnownStream { version: row.get(0)?, stream_type: row.get(1)? }))
+        let there = by_stream
+            .query_row([stream_id], |row| {
+                Ok(KnownStream {
+                    version: row.get(0)?,
+                    stream_type: row.get(1)?,
+                })
+            })
             .optional()?;
         if let Some(there) = there {
             known.streams.insert((*stream_id).to_owned(), there);
