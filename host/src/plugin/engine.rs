@@ -217,21 +217,26 @@ impl Sandbox {
         // One host call's arguments, as the host holds them: lists that share their elements in the guest's memory
         // would otherwise become any size here.
         store.set_hostcall_fuel(usize::try_from(self.limits.memory_bytes_max).unwrap_or(usize::MAX));
-        let began = Instant::now();
-        store.set_epoch_deadline(TICKS_PER_LOOK);
-        store.epoch_deadline_callback(move |context| {
-            if stop.load(Ordering::Relaxed) {
-                return Err(super::fault::HostFault::stopping().into());
-            }
-            // A slow database is not the guest's doing.
-            let used = began.elapsed().saturating_sub(context.data().tables_time);
-            Ok(match used >= deadline {
-                true => UpdateDeadline::Interrupt,
-                false => UpdateDeadline::Continue(TICKS_PER_LOOK),
-            })
-        });
+        arm(&mut store, deadline, stop);
         store
     }
+}
+
+/// From now on, the guest may run for so long; the flag ends it early.
+pub(super) fn arm(store: &mut Store<State>, deadline: Duration, stop: Arc<AtomicBool>) {
+    let began = Instant::now();
+    store.set_epoch_deadline(TICKS_PER_LOOK);
+    store.epoch_deadline_callback(move |context| {
+        if stop.load(Ordering::Relaxed) {
+            return Err(super::fault::HostFault::stopping().into());
+        }
+        // A slow database is not the guest's doing.
+        let used = began.elapsed().saturating_sub(context.data().tables_time);
+        Ok(match used >= deadline {
+            true => UpdateDeadline::Interrupt,
+            false => UpdateDeadline::Continue(TICKS_PER_LOOK),
+        })
+    });
 }
 
 /// A component that lacks what its world wants, or wants what nobody has.

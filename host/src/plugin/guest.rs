@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lamphouse_contract::{Descriptor, packed};
+use parking_lot::Mutex;
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
-use super::bindings::packed::PackedProjectorPluginPre;
-use super::bindings::typed::ProjectorPluginPre;
+use super::bindings::packed::{PackedProjectorPlugin, PackedProjectorPluginPre};
+use super::bindings::typed::{ProjectorPlugin, ProjectorPluginPre};
 use super::bindings::types;
-use super::engine::misfit;
+use super::engine::{arm, misfit};
 use super::fault::{self, HostFault};
 use super::inspect::Lane;
 use super::log_book::LogBook;
@@ -25,6 +26,29 @@ pub struct Plugin {
     digest: PluginDigest,
     descriptor: Arc<Descriptor>,
     world: World,
+    ahead: Mutex<Ahead>,
+}
+
+/// What [`Plugin::make_ready`] does outside of calls.
+#[derive(Default)]
+struct Ahead {
+    /// The next call's instance.
+    ready: Option<Ready>,
+    /// What a call left behind, still to be dropped.
+    spent: Option<Store<State>>,
+}
+
+/// A fresh instance that waits for its call.
+struct Ready {
+    store: Store<State>,
+    log: LogBook,
+    guest: Guest,
+}
+
+/// An instance.
+enum Guest {
+    Typed(ProjectorPlugin),
+    Packed(PackedProjectorPlugin),
 }
 
 /// Linked and ready to be instantiated.
@@ -60,6 +84,7 @@ impl Plugin {
             digest,
             descriptor: Arc::new(descriptor),
             world,
+            ahead: Mutex::default(),
         })
     }
 
@@ -81,6 +106,7 @@ impl Plugin {
             digest: self.digest,
             descriptor: self.descriptor.clone(),
             world: World::Native(project),
+            ahead: Mutex::default(),
         }
     }
 
@@ -96,8 +122,7 @@ impl Plugin {
     /// all their changes of this call are to be dropped.
     pub fn project<T: GuestTables>(&self, call: &Call, tables: T) -> (T, CallReport, Result<(), CallError>) {
         let began = Instant::now();
-        let log = LogBook::new(self.sandbox.limits());
-        let (tables, rows_time, result) = self.project_on_stack(call, &log, Box::new(tables));
+        let (tables, log, rows_time, result) = self.project_on_stack(call, Box::new(tables));
         let tables = tables.into_any().downcast::<T>();
         let tables = tables.expect("invariant: the tables are those that were given");
         let (lines, log_dropped) = log.take();
@@ -114,12 +139,32 @@ impl Plugin {
         )
     }
 
+    /// Makes the next call's instance now, and drops what the last call left: for those who have time now, and will be
+    /// in a hurry then. The instance is as fresh as one that is made for the call. What goes wrong is not told: the call
+    /// makes its own then, and tells.
+    pub fn make_ready(&self) {
+        let spent = {
+            let mut ahead = self.ahead.lock();
+            if ahead.ready.is_some() {
+                return;
+            }
+            ahead.spent.take()
+        };
+        drop(spent);
+        let limits = self.sandbox.limits();
+        let log = LogBook::new(limits);
+        let deadline = Duration::from_millis(limits.call_ms_max);
+        let mut store = self.sandbox.store(log.clone(), None, deadline, Arc::default());
+        if let Ok(Ok(Some(guest))) = self.sandbox.on_stack(|| self.world.instantiate(&mut store)) {
+            self.ahead.lock().ready = Some(Ready { store, log, guest });
+        }
+    }
+
     fn project_on_stack(
         &self,
         call: &Call,
-        log: &LogBook,
         tables: Box<dyn AnyTables>,
-    ) -> (Box<dyn AnyTables>, Duration, Result<(), CallError>) {
+    ) -> (Box<dyn AnyTables>, LogBook, Duration, Result<(), CallError>) {
         let limits = self.sandbox.limits();
         let deadline_ms = limits.call_ms_max.saturating_mul(call.deadline_factor.max(1));
         let deadline = Duration::from_millis(deadline_ms);
@@ -127,10 +172,25 @@ impl Plugin {
             tables,
             descriptor: self.descriptor.clone(),
         };
-        let mut store = self
+        let ready = self.ahead.lock().ready.take();
+        let is_hurried = ready.is_some();
+        let (mut store, log, guest) = match ready {
+            Some(mut ready) => {
+                ready.store.data_mut().give(project);
+                arm(&mut ready.store, deadline, call.stop.clone());
+                (ready.store, ready.log, Some(ready.guest))
+            }
+            None => {
+                let log = LogBook::new(limits);
+                let store = self
+                    .sandbox
+                    .store(log.clone(), Some(project), deadline, call.stop.clone());
+                (store, log, None)
+            }
+        };
+        let called = self
             .sandbox
-            .store(log.clone(), Some(project), deadline, call.stop.clone());
-        let called = self.sandbox.on_stack(|| self.world.project(&mut store, call));
+            .on_stack(|| self.world.project(&mut store, guest, call));
         let result = match called {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(failure))) => Err(fault::of_failure(
@@ -142,11 +202,14 @@ impl Plugin {
             Ok(Err(error)) => Err(fault::of_trap(&error, store.data(), limits, deadline_ms)),
             Err(no_thread) => Err(fault::no_thread(&no_thread).into()),
         };
-        let State {
-            tables, tables_time, ..
-        } = store.into_data();
+        let tables = store.data_mut().tables.take();
         let tables = tables.expect("invariant: a call's tables stay in its store");
-        (tables, tables_time, result)
+        let tables_time = store.data().tables_time;
+        if is_hurried {
+            // To give memory back takes as long as a small call.
+            self.ahead.lock().spent = Some(store);
+        }
+        (tables, log, tables_time, result)
     }
 }
 
@@ -184,12 +247,33 @@ impl World {
         }
     }
 
-    fn project(&self, store: &mut Store<State>, call: &Call) -> wasmtime::Result<Result<(), types::Failure>> {
+    /// A fresh instance; None where there is no guest.
+    fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Option<Guest>> {
+        Ok(match self {
+            Self::Typed(pre) => Some(Guest::Typed(pre.instantiate(store)?)),
+            Self::Packed(pre) => Some(Guest::Packed(pre.instantiate(store)?)),
+            Self::Native(_) => None,
+        })
+    }
+
+    /// Calls `project` in the instance that is given, which is fresh, or in one that is made now.
+    fn project(
+        &self,
+        store: &mut Store<State>,
+        guest: Option<Guest>,
+        call: &Call,
+    ) -> wasmtime::Result<Result<(), types::Failure>> {
         let bytes = call.batch.packed(call.range.clone());
-        match self {
-            Self::Typed(pre) => {
+        if let Self::Native(project) = self {
+            return native::project(project, store, bytes);
+        }
+        let guest = match guest {
+            Some(guest) => Some(guest),
+            None => self.instantiate(store)?,
+        };
+        match guest.expect("invariant: there is a guest where the code is not native") {
+            Guest::Typed(instance) => {
                 let events = typed_events(bytes)?;
-                let instance = pre.instantiate(&mut *store)?;
                 let outcome = instance
                     .lamphouse_plugin_projector()
                     .call_project(&mut *store, &events)?;
@@ -198,9 +282,7 @@ impl World {
                 }
                 Ok(outcome)
             }
-            Self::Native(project) => native::project(project, store, bytes),
-            Self::Packed(pre) => {
-                let instance = pre.instantiate(&mut *store)?;
+            Guest::Packed(instance) => {
                 let changes = instance
                     .lamphouse_plugin_packed_projector()
                     .call_project(&mut *store, bytes)?;

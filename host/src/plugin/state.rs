@@ -66,6 +66,12 @@ impl State {
         }
     }
 
+    /// Makes a state that was made without tables that of a call of `project`.
+    pub(super) fn give(&mut self, project: ProjectState) {
+        self.tables = Some(project.tables);
+        self.descriptor = Some(project.descriptor);
+    }
+
     /// Runs `work` on the tables, on the host's time.
     fn on_tables<R>(
         &mut self,

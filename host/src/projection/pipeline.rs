@@ -18,10 +18,10 @@ use super::report::projector_said;
 use super::runner::{Control, Herald, RunnerNews, RunnerSpec, Surroundings, SwitchRequest, bug};
 use super::status::{Retry, RunnerStatus, Stop, StopReason};
 use super::workers::Workers;
-use super::writing::{Write, Written};
+use super::writing::{Write, Writing, Written};
 use crate::core::{Class, EventBatch, LogId, Position};
 use crate::plugin::{Call, CallError, CallReport};
-use crate::tables::{Checkpoint, Flush};
+use crate::tables::{Checkpoint, Flush, TableFlush};
 
 /// Longest that applied events wait for a flush while the head is out of reach. Higher would flush less often in a
 /// rebuild; lower would show progress sooner.
@@ -50,6 +50,7 @@ pub(crate) struct Pipeline<'a> {
     parking: Parking,
     controls: Receiver<Control>,
     batches: Receiver<Read>,
+    writing: &'a Writing,
     to_write: Sender<Write>,
     written: Receiver<Written>,
     committed: Checkpoint,
@@ -71,6 +72,8 @@ pub(crate) struct Pipeline<'a> {
     /// Events of one flush while behind the head; shrinks when live projections must not wait.
     flush_events: u64,
     announced: bool,
+    /// Whether the indexes were made during this run.
+    indexed: bool,
     /// Set when something must end the run after what is applied has been flushed.
     ending: Option<StopReason>,
 }
@@ -91,6 +94,7 @@ impl<'a> Pipeline<'a> {
         parking: Parking,
         controls: Receiver<Control>,
         batches: Receiver<Read>,
+        writing: &'a Writing,
         to_write: Sender<Write>,
         written: Receiver<Written>,
     ) -> Self {
@@ -105,6 +109,7 @@ impl<'a> Pipeline<'a> {
             parking,
             controls,
             batches,
+            writing,
             to_write,
             written,
             committed,
@@ -118,8 +123,9 @@ impl<'a> Pipeline<'a> {
             hold_replies: Vec::new(),
             switch: None,
             live: spec.live,
-            flush_events: surroundings.limits.flush_events_max.max(1),
+            flush_events: first_flush_events(surroundings, spec.live),
             announced: false,
+            indexed: false,
             ending: None,
         }
     }
@@ -157,6 +163,7 @@ impl<'a> Pipeline<'a> {
             {
                 return Ok(reason);
             }
+            self.make_ready();
             let batches = if self.takes_batches() {
                 self.batches.clone()
             } else {
@@ -188,6 +195,13 @@ impl<'a> Pipeline<'a> {
                 },
                 recv(ticks) -> _ => {}
             }
+        }
+    }
+
+    /// While there is nothing to do, does what the next event would have to wait for.
+    fn make_ready(&self) {
+        if self.live && self.in_flight.is_none() && self.pending.is_none() && self.batches.is_empty() {
+            self.spec.plugin.make_ready();
         }
     }
 
@@ -274,13 +288,36 @@ impl<'a> Pipeline<'a> {
             flush,
             live: self.live,
             switch: request.as_ref().map(|request| request.switch.clone()),
+            tried: false,
         };
+        // With more events at hand, writing goes on beside projecting.
+        let at_once = self.live && at_head && request.is_none() && self.batches.is_empty();
         self.in_flight = Some((to, events, at_head, request));
         self.marked = Some(write);
-        if let Some(tables) = self.workers.take_flush() {
-            self.send(tables);
+        let Some(tables) = self.workers.take_flush() else {
+            return Ok(());
+        };
+        match at_once {
+            true => self.write_at_once(tables),
+            false => {
+                self.send(tables);
+                Ok(())
+            }
         }
-        Ok(())
+    }
+
+    /// Writes the flush that was waiting for its rows in this thread, unless the database is away.
+    fn write_at_once(&mut self, tables: Vec<TableFlush>) -> Result<(), StopReason> {
+        let Some(mut write) = self.marked.take() else {
+            return Ok(());
+        };
+        write.flush.tables = tables;
+        if let Some(written) = self.writing.at_once(&mut write) {
+            return self.acknowledge(written).map_or(Ok(()), Err);
+        }
+        self.to_write
+            .send(write)
+            .map_err(|_| StopReason::Restart("the writer thread ended".to_owned()))
     }
 
     fn acknowledge(&mut self, written: Written) -> Option<StopReason> {
@@ -318,8 +355,11 @@ impl<'a> Pipeline<'a> {
     fn adapt(&mut self, events: u64, time: Duration) {
         let limits = &self.surroundings.limits;
         let most = limits.flush_events_max.max(1);
-        if self.live || self.surroundings.live.load(Ordering::Relaxed) == 0 || events == 0 {
+        if !is_beside_live(self.surroundings, self.live) {
             self.flush_events = most;
+            return;
+        }
+        if events == 0 {
             return;
         }
         let target_ms = limits.rebuild_transaction_ms_max.max(1) as f64;
@@ -331,6 +371,7 @@ impl<'a> Pipeline<'a> {
     /// Applies a batch in memory.
     fn take(&mut self, batch: &Arc<EventBatch>, at_head: bool) {
         let began = Instant::now();
+        self.index_in_time();
         if !batch.is_empty()
             && let Err((stop, done)) = self.apply_or_park(batch)
         {
@@ -367,6 +408,24 @@ impl<'a> Pipeline<'a> {
         let bytes_max = self.cache_bytes_max();
         self.workers.evict(bytes_max);
         self.throttle(began.elapsed());
+    }
+
+    /// Indexes are made after the load, but where that would stop live projections they are made before the table is
+    /// large.
+    fn index_in_time(&mut self) {
+        let generation = &self.spec.generation;
+        let store = &self.surroundings.store;
+        if self.indexed
+            || !is_beside_live(self.surroundings, self.live)
+            || !store.making_indexes_stops_writers()
+        {
+            return;
+        }
+        // Without them everything is right, only slow; the control plane makes them too, and tells of errors.
+        self.indexed = true;
+        if let Err(error) = store.create_indexes(generation) {
+            tracing::warn!(projection = %generation.projection, generation = %generation.id, %error, "Indexes cannot be made early in the build; they are made at its end");
+        }
     }
 
     fn reach(&mut self, to: Checkpoint, events: u64, at_head: bool) {
@@ -550,6 +609,20 @@ impl<'a> Pipeline<'a> {
             self.status.add_log(&report.log);
         }
         projector_said(&self.spec.generation, batch, range, report);
+    }
+}
+
+/// Whether live projections want their turn beside one that is being built.
+fn is_beside_live(surroundings: &Surroundings, live: bool) -> bool {
+    !live && surroundings.live.load(Ordering::Relaxed) > 0
+}
+
+/// Events of the first flush: how long one takes is not known yet.
+fn first_flush_events(surroundings: &Surroundings, live: bool) -> u64 {
+    let most = surroundings.limits.flush_events_max.max(1);
+    match is_beside_live(surroundings, live) {
+        true => most.min(FLUSH_EVENTS_MIN),
+        false => most,
     }
 }
 

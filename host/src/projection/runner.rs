@@ -5,6 +5,7 @@ use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use parking_lot::Mutex;
 
 use super::fault::Parking;
 use super::pipeline::{FellApart, Pipeline};
@@ -368,12 +369,11 @@ impl Attempt<'_> {
             to: to_project,
         };
         let writing = Writing {
-            writer,
+            writer: Mutex::new(writer),
             stop: stop.clone(),
             status: status.clone(),
-            from: writes,
-            to: to_acknowledge,
         };
+        let writing = &writing;
         let id = generation.id;
         std::thread::scope(|scope| {
             let started = std::thread::Builder::new()
@@ -382,7 +382,7 @@ impl Attempt<'_> {
                 .and_then(|_| {
                     std::thread::Builder::new()
                         .name(format!("write-{id}"))
-                        .spawn_scoped(scope, move || writing.run())
+                        .spawn_scoped(scope, move || writing.run(&writes, &to_acknowledge))
                 });
             let reason = match started {
                 Ok(_) => {
@@ -397,6 +397,7 @@ impl Attempt<'_> {
                         parking,
                         controls.clone(),
                         batches,
+                        writing,
                         to_write,
                         written,
                     );

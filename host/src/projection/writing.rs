@@ -1,10 +1,12 @@
-//! The writer thread: one flush after the other, tried again while the database is away.
+//! The writer: one flush after the other, tried again while the database is away. It has a thread of its own; small
+//! flushes of live work are written where they are made.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
+use parking_lot::Mutex;
 
 use super::backoff::Backoff;
 use super::status::{Retry, RunnerStatus};
@@ -16,6 +18,8 @@ pub(crate) struct Write {
     pub(crate) flush: Flush,
     pub(crate) live: bool,
     pub(crate) switch: Option<Switch>,
+    /// Whether it was tried before, with an outcome that is not known.
+    pub(crate) tried: bool,
 }
 
 /// What came of a flush.
@@ -27,58 +31,76 @@ pub(crate) struct Written {
     pub(crate) time: Duration,
 }
 
-/// What the writer needs.
+/// What the writer needs. One flush is written at a time.
 pub(crate) struct Writing {
-    pub(crate) writer: Box<dyn TableWriter>,
+    pub(crate) writer: Mutex<Box<dyn TableWriter>>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) status: Arc<RunnerStatus>,
-    pub(crate) from: Receiver<Write>,
-    pub(crate) to: Sender<Written>,
 }
 
 impl Writing {
     /// Writes until nobody sends.
-    pub(crate) fn run(mut self) {
-        while let Ok(write) = self.from.recv() {
+    pub(crate) fn run(&self, from: &Receiver<Write>, to: &Sender<Written>) {
+        while let Ok(write) = from.recv() {
             let began = Instant::now();
             let switched = write
                 .switch
                 .as_ref()
-                .map(|switch| self.writer.switch(&write.flush, switch));
+                .map(|switch| self.writer.lock().switch(&write.flush, switch));
             let result = match &switched {
                 Some(Ok(())) => Ok(()),
                 // The rows must go in all the same. Whether a cutover that failed went in after all is for its owner
                 // to look up.
                 Some(Err(_)) => self.write(&write, true),
-                None => self.write(&write, false),
+                None => self.write(&write, write.tried),
             };
-            if result.is_ok() {
-                let written =
-                    |table: &TableFlush| table.inserts.len() + table.upserts.len() + table.removes.len();
-                let rows = write.flush.tables.iter().map(written).sum();
-                self.status.profiler().flushed(rows, began.elapsed());
-                self.status.set_checkpoint(write.flush.to.position);
-            }
-            if self
-                .to
-                .send(Written {
-                    result,
-                    switched,
-                    time: began.elapsed(),
-                })
-                .is_err()
-            {
+            if to.send(self.written(&write, result, switched, began)).is_err() {
                 return;
             }
         }
     }
 
+    /// Writes a flush without a cutover in the thread of the caller, which is sooner than to wake another. None: the
+    /// database is away; the flush is marked as tried, and is for the writing thread.
+    pub(crate) fn at_once(&self, write: &mut Write) -> Option<Written> {
+        let began = Instant::now();
+        let result = self.writer.lock().flush(&write.flush, write.live);
+        if matches!(&result, Err(error) if is_worth_another_try(error)) {
+            write.tried = true;
+            return None;
+        }
+        Some(self.written(write, result, None, began))
+    }
+
+    fn written(
+        &self,
+        write: &Write,
+        result: Result<(), StoreError>,
+        switched: Option<Result<(), StoreError>>,
+        began: Instant,
+    ) -> Written {
+        let time = began.elapsed();
+        if result.is_ok() {
+            let written =
+                |table: &TableFlush| table.inserts.len() + table.upserts.len() + table.removes.len();
+            let rows = write.flush.tables.iter().map(written).sum();
+            self.status.profiler().flushed(rows, time);
+            self.status.set_checkpoint(write.flush.to.position);
+        }
+        Written {
+            result,
+            switched,
+            time,
+        }
+    }
+
     /// Tries until it is done. A try whose outcome is unknown is safe to repeat: if it went in, the checkpoint has
     /// moved to where this flush wanted it, and that is success. `tried` says that there was a try before.
-    fn write(&mut self, write: &Write, mut tried: bool) -> Result<(), StoreError> {
+    fn write(&self, write: &Write, mut tried: bool) -> Result<(), StoreError> {
         let mut backoff = Backoff::default();
         loop {
-            match self.writer.flush(&write.flush, write.live) {
+            let result = self.writer.lock().flush(&write.flush, write.live);
+            match result {
                 Ok(()) => {
                     if backoff.tries() > 0 {
                         self.status.set_retrying(None);
@@ -91,14 +113,7 @@ impl Writing {
                     self.status.set_retrying(None);
                     return Ok(());
                 }
-                Err(error)
-                    if error.class() == Class::Retryable
-                        && !matches!(
-                            error,
-                            StoreError::CheckpointMoved { .. } | StoreError::LettersMoved { .. }
-                        )
-                        && !self.stop.load(Ordering::Acquire) =>
-                {
+                Err(error) if is_worth_another_try(&error) && !self.stop.load(Ordering::Acquire) => {
                     tried = true;
                     let wait = backoff.next();
                     self.status.set_retrying(Some(Retry {
@@ -115,4 +130,13 @@ impl Writing {
             }
         }
     }
+}
+
+/// Whether the same flush may succeed later. One that finds its checkpoint or its letters moved never will.
+fn is_worth_another_try(error: &StoreError) -> bool {
+    error.class() == Class::Retryable
+        && !matches!(
+            error,
+            StoreError::CheckpointMoved { .. } | StoreError::LettersMoved { .. }
+        )
 }

@@ -332,8 +332,13 @@ pub trait TableStore: DeadLetters + Send + Sync + 'static {
         error: Option<&serde_json::Value>,
     ) -> Result<(), StoreError>;
 
-    /// Makes the declared secondary indexes of a generation, where they are missing; does not hold up writers of other
-    /// tables for long.
+    /// Whether [`Self::create_indexes`] on a large table holds up the writers of other tables: then, beside live
+    /// projections, it is better done while the table is small.
+    fn making_indexes_stops_writers(&self) -> bool {
+        false
+    }
+
+    /// Makes the declared secondary indexes of a generation, where they are missing.
     fn create_indexes(&self, generation: &GenerationRecord) -> Result<(), StoreError>;
 
     /// Makes ready for a switch, each public name by itself (PostgreSQL: gated views; SQLite: nothing).

@@ -5,9 +5,11 @@
 //! checkpoint go together: a power cut may take back the last commits, whole, and the events are read again. The file
 //! can be deleted whenever no host runs: the tables are built again.
 //!
-//! Two things hold the writer for as long as they take, and other projections wait: making an index on a large table,
-//! and a flush of another generation. (Drops go in steps.)
+//! Making an index on a large table holds the writer for as long as it takes, and other projections wait. So beside
+//! live projections it is made before the table is large. Flushes of a rebuild are kept short, drops go in steps, and
+//! the write-ahead log is brought into the file by a thread of its own.
 
+mod checkpoint;
 mod connect;
 mod control;
 mod dead_letters;
@@ -31,6 +33,7 @@ use lamphouse_contract::Descriptor;
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use self::checkpoint::{Checkpointer, Checkpoints};
 use self::connect::{Purpose, fault};
 use self::turn::Turns;
 use self::write::Failure;
@@ -42,20 +45,28 @@ use super::{
 };
 use crate::core::{GenerationId, PluginDigest, PluginName};
 
-/// How long one step of a drop may hold the writer.
-const DROP_STEP_TIME: Duration = Duration::from_millis(20);
+/// How long one step of a drop may hold the writer. Nobody waits for a drop, so that each step is followed by a pause as
+/// long as it was, up to [`DROP_PAUSE_MAX`].
+const DROP_STEP_TIME: Duration = Duration::from_millis(5);
+/// Longest pause between two steps of a drop.
+const DROP_PAUSE_MAX: Duration = Duration::from_millis(20);
 
 /// Rows of the first step of a drop; later steps take what fits [`DROP_STEP_TIME`].
-const DROP_STEP_ROWS: usize = 2_000;
+const DROP_STEP_ROWS: usize = 500;
 
 /// Opens the tables in a SQLite file, making it or bringing it up to date.
 pub(super) fn open(path: &Path, runtime: tokio::runtime::Handle) -> Result<Arc<dyn TableStore>, StoreError> {
     migrate::run(path, &runtime)?;
     let control = connect::connect(path, Purpose::Control)?;
+    checkpoint::leave_to_thread(&control);
+    let turns = Arc::<Turns>::default();
+    let (checkpointer, checkpoints) = Checkpointer::start(path, Arc::clone(&turns))?;
     Ok(Arc::new(SqliteStore {
         path: path.to_owned(),
         control: Mutex::new(control),
-        turns: Arc::default(),
+        turns,
+        checkpoints,
+        _checkpointer: checkpointer,
     }))
 }
 
@@ -64,6 +75,9 @@ struct SqliteStore {
     /// For control records and DDL; rows go by connections of their own.
     control: Mutex<Connection>,
     turns: Arc<Turns>,
+    checkpoints: Checkpoints,
+    // Ends its thread when dropped.
+    _checkpointer: Checkpointer,
 }
 
 impl SqliteStore {
@@ -88,6 +102,7 @@ impl SqliteStore {
             let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
             let done = work(&transaction)?;
             transaction.commit()?;
+            self.checkpoints.committed();
             Ok(done)
         };
         run().map_err(|failure| failure.told(&self.path, doing))
@@ -108,7 +123,9 @@ impl SqliteStore {
             if deleted < rows {
                 break;
             }
-            rows = next_step(rows, start.elapsed());
+            let took = start.elapsed();
+            rows = next_step(rows, took);
+            std::thread::sleep(took.min(DROP_PAUSE_MAX));
         }
         self.change("drop a table", false, |connection| {
             Ok(connection.execute_batch(&format!("DROP TABLE IF EXISTS {relation}"))?)
@@ -231,6 +248,10 @@ impl TableStore for SqliteStore {
         })
     }
 
+    fn making_indexes_stops_writers(&self) -> bool {
+        true
+    }
+
     fn create_indexes(&self, generation: &GenerationRecord) -> Result<(), StoreError> {
         let tables = &generation.descriptor.tables;
         let names = physical_names(generation.id, tables)?;
@@ -288,7 +309,12 @@ impl TableStore for SqliteStore {
     }
 
     fn writer(&self, generation: &GenerationRecord) -> Result<Box<dyn TableWriter>, StoreError> {
-        let writer = write::Writer::open(self.path.clone(), Arc::clone(&self.turns), generation)?;
+        let writer = write::Writer::open(
+            self.path.clone(),
+            Arc::clone(&self.turns),
+            self.checkpoints.clone(),
+            generation,
+        )?;
         Ok(Box::new(writer))
     }
 

@@ -60,6 +60,39 @@ fn nothing_outlives_a_call() {
 }
 
 #[test]
+fn an_instance_that_was_made_ahead_is_as_fresh_as_any() {
+    for plugin in [puppet(&[]), packed_puppet()] {
+        let made_now = call(&plugin, &["Count", "Count"]);
+        for _ in 0..3 {
+            plugin.make_ready();
+            // One is enough.
+            plugin.make_ready();
+            let made_ahead = call(&plugin, &["Count", "Count"]);
+            made_ahead.2.unwrap();
+            assert_eq!(made_ahead.0.text(), made_now.0.text());
+            assert_eq!(made_ahead.1.log, made_now.1.log);
+        }
+        // What one call leaves in an instance is in no other, however that one was made.
+        plugin.make_ready();
+        fault_of(&plugin, &["Trap"]);
+        plugin.make_ready();
+        call(&plugin, &["Count"]).2.unwrap();
+        call(&plugin, &["Count"]).2.unwrap();
+    }
+}
+
+#[test]
+fn the_deadline_of_a_call_does_not_begin_before_it() {
+    let plugin = hasty_sandbox().load_projector(puppet_file()).unwrap();
+    plugin.make_ready();
+    // Longer than a call may take.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    call(&plugin, &["Count"]).2.unwrap();
+    plugin.make_ready();
+    assert_eq!(fault_of(&plugin, &["Spin"]).class, Class::TimeLimit);
+}
+
+#[test]
 fn packed_changes_reach_the_tables() {
     let plugin = packed_puppet();
     assert_eq!(plugin.lane(), Lane::Packed);

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::tables::StoreError;
@@ -17,8 +18,7 @@ const WRITER_CACHE_KIB: u64 = 64 << 10;
 /// Pages in memory of a connection for anything else. An index is sorted in runs of this size.
 const OTHER_CACHE_KIB: u64 = 16 << 10;
 
-/// Pages in the write-ahead log that start a checkpoint (of SQLite's): 64 MiB, so that a large flush is not
-/// checkpointed again and again in its midst.
+/// Pages in the write-ahead log that start a checkpoint (of SQLite's), where it is not left to [`super::checkpoint`].
 const WAL_CHECKPOINT_PAGES: u64 = 16_000;
 
 /// Statements kept compiled: a writer has up to a dozen a table.
@@ -46,6 +46,8 @@ pub(super) fn connect(path: &Path, purpose: Purpose) -> Result<Connection, Store
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(Duration::from_millis(BUSY_MS_MAX))?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        // Else SQLite compiles a statement anew whenever a value in its WHERE or LIMIT is bound.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         let cache_kib = match purpose {
             Purpose::Write => WRITER_CACHE_KIB,
             Purpose::Control | Purpose::Read => OTHER_CACHE_KIB,

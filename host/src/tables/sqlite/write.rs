@@ -10,6 +10,7 @@ use std::sync::Arc;
 use lamphouse_contract::{Row, TableSchema};
 use rusqlite::{Connection, Statement, Transaction, TransactionBehavior};
 
+use super::checkpoint::{self, Checkpoints};
 use super::connect::{self, Purpose, fault};
 use super::turn::Turns;
 use super::{control, dead_letters, switch, values};
@@ -27,6 +28,7 @@ pub(super) struct Writer {
     path: PathBuf,
     connection: Connection,
     turns: Arc<Turns>,
+    checkpoints: Checkpoints,
     generation: GenerationId,
     tables: Vec<TableSql>,
 }
@@ -47,9 +49,11 @@ impl Writer {
     pub(super) fn open(
         path: PathBuf,
         turns: Arc<Turns>,
+        checkpoints: Checkpoints,
         generation: &GenerationRecord,
     ) -> Result<Self, StoreError> {
         let connection = connect::connect(&path, Purpose::Write)?;
+        checkpoint::leave_to_thread(&connection);
         let schemas = &generation.descriptor.tables;
         let names = physical_names(generation.id, schemas)?;
         let tables = schemas
@@ -61,6 +65,7 @@ impl Writer {
             path,
             connection,
             turns,
+            checkpoints,
             generation: generation.id,
             tables,
         })
@@ -76,7 +81,9 @@ impl Writer {
         let run = || -> Result<(), Failure> {
             let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
             work(&transaction, &self.tables)?;
-            Ok(transaction.commit()?)
+            transaction.commit()?;
+            self.checkpoints.committed();
+            Ok(())
         };
         run().map_err(|failure| failure.told(&self.path, "write rows"))
     }
