@@ -8,7 +8,7 @@ mod answer;
 
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use self::answer::{Answer, ask};
 use super::plan::{self, Ask, Counter, Known, Write};
@@ -19,10 +19,6 @@ use crate::core::clock::Clock;
 
 /// Bytes of one group's events. Raise it for large documents from many writers; lower it to save memory.
 const GROUP_BYTES_MAX: usize = 16 << 20;
-
-/// Appends of one transaction from which on another thread answers them: to wake so many takes as long as a commit, and
-/// the next transaction need not wait for it. For few, one thread more would only be later.
-const ANSWERS_APART_MIN: usize = 8;
 
 /// One transaction at a time on the log's one writing connection.
 pub(super) trait Backend: Send + 'static {
@@ -49,14 +45,11 @@ pub(super) trait Backend: Send + 'static {
     fn rollback(&mut self);
 }
 
-/// The writing thread, and the one that answers many; they end when this is dropped.
+/// The writing thread; it ends when this is dropped.
 pub(super) struct Group {
     jobs: Option<Sender<Job>>,
-    threads: Vec<JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
-
-/// An append that is in the log or refused, and who waits for it.
-type Answered = (Answer<Result<Appended, LogError>>, Result<Appended, LogError>);
 
 enum Job {
     Append(Append),
@@ -85,34 +78,21 @@ impl Group {
     ) -> Result<Self, LogError> {
         let appends_max = usize::try_from(appends_max.max(1)).unwrap_or(usize::MAX);
         let (jobs, queue) = bounded(appends_max.min(4_096));
-        let (answers, to_answer) = unbounded::<Vec<Answered>>();
-        let writing = move || {
-            Writer {
-                backend,
-                appends_max,
-                clock,
-                committed,
-                answers,
-            }
-            .run(&queue)
-        };
-        let answering = move || {
-            for (answer, result) in to_answer.into_iter().flatten() {
-                answer.send(result);
-            }
-        };
-        let start = |name: &str, work: Box<dyn FnOnce() + Send>| {
-            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
-            thread.map_err(|error| {
-                LogError::Internal(format!("the log's writing thread cannot start: {error}"))
+        let thread = std::thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn(move || {
+                Writer {
+                    backend,
+                    appends_max,
+                    clock,
+                    committed,
+                }
+                .run(&queue)
             })
-        };
+            .map_err(|error| LogError::Internal(format!("the log's writing thread cannot start: {error}")))?;
         Ok(Self {
             jobs: Some(jobs),
-            threads: vec![
-                start("log-answers", Box::new(answering))?,
-                start("log-writer", Box::new(writing))?,
-            ],
+            thread: Some(thread),
         })
     }
 
@@ -152,7 +132,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.jobs = None;
-        for thread in self.threads.drain(..).rev() {
+        if let Some(thread) = self.thread.take() {
             // A panic was reported by the thread itself.
             let _ = thread.join();
         }
@@ -177,7 +157,6 @@ struct Writer<B, C> {
     appends_max: usize,
     clock: Clock,
     committed: C,
-    answers: Sender<Vec<Answered>>,
 }
 
 /// Why a transaction failed.
@@ -244,13 +223,8 @@ impl<B: Backend, C: Fn(Position)> Writer<B, C> {
         let members: Vec<&Prepared> = group.iter().map(|append| &append.member).collect();
         match self.transact(&members, false) {
             Ok(answers) => {
-                let waiting = group.into_iter().map(|append| append.answer);
-                let answered = waiting.zip(answers);
-                if answered.len() < ANSWERS_APART_MIN {
-                    answered.for_each(|(answer, result)| answer.send(result));
-                } else {
-                    // The thread ends after this one.
-                    let _ = self.answers.send(answered.collect());
+                for (append, answer) in group.iter().zip(answers) {
+                    append.answer.send(answer);
                 }
             }
             Err(failure) if group.len() == 1 && !failure.maybe_committed => {
