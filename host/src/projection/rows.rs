@@ -206,6 +206,7 @@ impl Rows {
         Ok(())
     }
 
+    /// Makes a change whose key [`Self::conform`] has seen, and whose row is known.
     fn apply(&mut self, change: Change, scratch: &mut Vec<u8>) -> Result<(), TablesError> {
         scratch.clear();
         let descriptor = self.descriptor.clone();
@@ -218,7 +219,6 @@ impl Rows {
             }
             Change::Patch { table, key, cells } => {
                 let schema = &descriptor.tables[table as usize];
-                let key = semantics::conform_key(schema, key).map_err(violation)?;
                 semantics::ordered_key(&key, scratch);
                 let patched = self.caches[table as usize]
                     .modify(schema, scratch, |row| semantics::patch(schema, row, cells));
@@ -234,23 +234,22 @@ impl Rows {
             }
             Change::Upsert { table, key, cells } => {
                 let schema = &descriptor.tables[table as usize];
-                let key = semantics::conform_key(schema, key).map_err(violation)?;
                 semantics::ordered_key(&key, scratch);
                 let cache = &mut self.caches[table as usize];
-                if let Some(Some(_)) = cache.get(scratch) {
-                    if let Some(patched) =
-                        cache.modify(schema, scratch, |row| semantics::patch(schema, row, cells))
-                    {
-                        patched.map_err(violation)?;
-                    }
+                let mut cells = Some(cells);
+                let patched = cache.modify(schema, scratch, |row| {
+                    semantics::patch(schema, row, cells.take().unwrap_or_default())
+                });
+                if let Some(patched) = patched {
+                    patched.map_err(violation)?;
                 } else {
+                    let cells = cells.unwrap_or_default();
                     let row = semantics::upsert(schema, None, &key, cells).map_err(violation)?;
                     cache.set(schema, scratch, Content::Present(Arc::new(row)));
                 }
             }
             Change::Remove { table, key } => {
                 let schema = &descriptor.tables[table as usize];
-                let key = semantics::conform_key(schema, key).map_err(violation)?;
                 semantics::ordered_key(&key, scratch);
                 self.caches[table as usize].set(schema, scratch, Content::Removed(key));
             }
@@ -258,44 +257,88 @@ impl Rows {
         Ok(())
     }
 
+    /// Refuses a change of a row that it may not touch, and brings its key into the form that is stored.
+    fn conform(&self, change: Change) -> Result<Change, TablesError> {
+        let (Change::Put { table, .. }
+        | Change::Patch { table, .. }
+        | Change::Upsert { table, .. }
+        | Change::Remove { table, .. }) = change;
+        let schema = self.schema(table)?;
+        let first = match &change {
+            Change::Put { row, .. } => schema
+                .primary_key
+                .first()
+                .and_then(|&column| row.get(column as usize)),
+            Change::Remove { key, .. } | Change::Patch { key, .. } | Change::Upsert { key, .. } => {
+                key.first()
+            }
+        };
+        self.is_of_this_call(schema, first)?;
+        let conform = |key| semantics::conform_key(schema, key).map_err(violation);
+        Ok(match change {
+            Change::Put { .. } => change,
+            Change::Patch { key, cells, .. } => Change::Patch {
+                table,
+                key: conform(key)?,
+                cells,
+            },
+            Change::Upsert { key, cells, .. } => Change::Upsert {
+                table,
+                key: conform(key)?,
+                cells,
+            },
+            Change::Remove { key, .. } => Change::Remove {
+                table,
+                key: conform(key)?,
+            },
+        })
+    }
+
+    /// Whether the database must be asked for a row before this change can be made. `scratch` is left with its key.
+    fn is_missing(&self, change: &Change, scratch: &mut Vec<u8>) -> bool {
+        let (Change::Patch { table, key, .. } | Change::Upsert { table, key, .. }) = change else {
+            return false;
+        };
+        let cache = &self.caches[*table as usize];
+        if cache.is_whole() {
+            return false;
+        }
+        scratch.clear();
+        semantics::ordered_key(key, scratch);
+        !cache.knows(scratch)
+    }
+
     /// Keys of the changes that are not in memory and whose rows matter, by table.
-    fn missing(&self, changes: &[Change]) -> Result<Vec<Vec<OrderedKey>>, TablesError> {
+    fn missing(&self, changes: &[Change]) -> Vec<Vec<OrderedKey>> {
         let mut missing: Vec<Vec<OrderedKey>> = self.caches.iter().map(|_| Vec::new()).collect();
-        let mut ordered = Vec::new();
+        let mut ordered = Vec::with_capacity(64);
         for change in changes {
-            let (table, key) = match change {
-                Change::Put { table, .. } | Change::Remove { table, .. } => (table, None),
-                Change::Patch { table, key, .. } | Change::Upsert { table, key, .. } => (table, Some(key)),
-            };
-            let schema = self.schema(*table)?;
-            if self.streams.is_some() {
-                let first = match change {
-                    Change::Put { row, .. } => schema
-                        .primary_key
-                        .first()
-                        .and_then(|&column| row.get(column as usize)),
-                    Change::Remove { key, .. } | Change::Patch { key, .. } | Change::Upsert { key, .. } => {
-                        key.first()
-                    }
-                };
-                self.is_of_this_call(schema, first)?;
-            }
-            let Some(key) = key else { continue };
-            if self.caches[*table as usize].is_whole() {
-                continue;
-            }
-            let key = semantics::conform_key(schema, key.clone()).map_err(violation)?;
-            ordered.clear();
-            semantics::ordered_key(&key, &mut ordered);
-            if !self.caches[*table as usize].knows(&ordered) {
-                missing[*table as usize].push((ordered.as_slice().into(), key));
+            if self.is_missing(change, &mut ordered)
+                && let Change::Patch { table, key, .. } | Change::Upsert { table, key, .. } = change
+            {
+                missing[*table as usize].push((ordered.as_slice().into(), key.clone()));
             }
         }
         for keys in &mut missing {
             keys.sort_unstable_by(|a, b| a.0.cmp(&b.0));
             keys.dedup_by(|a, b| a.0 == b.0);
         }
-        Ok(missing)
+        missing
+    }
+
+    /// Makes changes that were conformed, and reads what they need together.
+    fn make(&mut self, changes: Vec<Change>) -> Result<(), TablesError> {
+        let missing = self.missing(&changes);
+        let misses: usize = missing.iter().map(Vec::len).sum();
+        self.counts.changes += changes.len() as u64;
+        self.counts.hits += changes.len().saturating_sub(misses) as u64;
+        for (table, keys) in missing.into_iter().enumerate() {
+            self.load(table, keys)?;
+        }
+        let mut scratch = Vec::with_capacity(64);
+        changes
+            .into_iter()
+            .try_for_each(|change| self.apply(change, &mut scratch))
     }
 }
 
@@ -405,14 +448,11 @@ impl GuestTables for Rows {
     }
 
     fn change(&mut self, change: Change) -> Result<(), TablesError> {
-        if self.waiting.is_empty()
-            && self
-                .missing(std::slice::from_ref(&change))?
-                .iter()
-                .all(Vec::is_empty)
-        {
+        let change = self.conform(change)?;
+        let mut scratch = Vec::with_capacity(64);
+        if self.waiting.is_empty() && !self.is_missing(&change, &mut scratch) {
             self.counts.changes += 1;
-            return self.apply(change, &mut Vec::with_capacity(64));
+            return self.apply(change, &mut scratch);
         }
         self.waiting.push(change);
         if self.waiting.len() >= WAITING_MAX {
@@ -426,22 +466,14 @@ impl GuestTables for Rows {
             return Ok(());
         }
         let changes = std::mem::take(&mut self.waiting);
-        self.change_all(changes)
+        self.make(changes)
     }
 
     fn change_all(&mut self, changes: Vec<Change>) -> Result<(), TablesError> {
         self.settle()?;
-        let missing = self.missing(&changes)?;
-        let misses: usize = missing.iter().map(Vec::len).sum();
-        self.counts.changes += changes.len() as u64;
-        self.counts.hits += changes.len().saturating_sub(misses) as u64;
-        for (table, keys) in missing.into_iter().enumerate() {
-            self.load(table, keys)?;
-        }
-        let mut scratch = Vec::with_capacity(64);
-        changes
-            .into_iter()
-            .try_for_each(|change| self.apply(change, &mut scratch))
+        let changes: Result<Vec<Change>, TablesError> =
+            changes.into_iter().map(|change| self.conform(change)).collect();
+        self.make(changes?)
     }
 }
 
