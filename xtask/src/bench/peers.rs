@@ -35,6 +35,8 @@ enum Run {
     /// With the batch size; 0 is Emmett's own.
     Emmett(PathBuf, &'static str),
     Eventsourcing(PathBuf),
+    /// With the batch size; 1 is Axon's own.
+    Axon(PathBuf, &'static str),
 }
 
 /// The retail rebuilds, and in each run every peer that can be installed here.
@@ -88,6 +90,15 @@ fn one_run(server: &Server, database: &str, url: &str, peer: &Peer, events: &Pat
             python.args(["127.0.0.1", &port, "postgres", database, path(events)?]);
             python
         }
+        Run::Axon(folder, batch) => {
+            let (target, port) = (folder.join("target"), server.port().to_string());
+            let (classes, libraries) = (target.join("classes"), target.join("dependency/*"));
+            let mut java = Command::new("java");
+            java.args(["-cp", &format!("{}:{}", path(&classes)?, path(&libraries)?)])
+                .args(["OrderSummary", "127.0.0.1", &port, "postgres", database])
+                .args([path(events)?, batch]);
+            java
+        }
     };
     let output = command
         .stdin(Stdio::null())
@@ -132,6 +143,21 @@ fn installed() -> Vec<Peer> {
         }),
         Err(error) => println!("NOTE: Python's eventsourcing is left out: {error:#}"),
     }
+    match axon() {
+        Ok(folder) => {
+            peers.push(Peer {
+                row: "peers: Axon Framework 4.11",
+                ratio: None,
+                run: Run::Axon(folder.clone(), "1"),
+            });
+            peers.push(Peer {
+                row: "peers: Axon Framework 4.11, batches of 1,000",
+                ratio: Some("peers: Lamphouse on PostgreSQL / Axon, batches of 1,000"),
+                run: Run::Axon(folder, "1000"),
+            });
+        }
+        Err(error) => println!("NOTE: Axon Framework is left out: {error:#}"),
+    }
     peers
 }
 
@@ -167,6 +193,21 @@ fn eventsourcing() -> Result<PathBuf> {
             "-r",
         ])
         .arg(wanted))?;
+    Ok(folder)
+}
+
+fn axon() -> Result<PathBuf> {
+    let folder = folder("axon")?;
+    let source = paths::root().join("benches/peers/axon");
+    let made = folder.join("src/main/java");
+    std::fs::create_dir_all(&made).with_context(|| format!("cannot make {}", made.display()))?;
+    for file in ["pom.xml", "src/main/java/OrderSummary.java"] {
+        std::fs::copy(source.join(file), folder.join(file)).with_context(|| format!("cannot copy {file}"))?;
+    }
+    run(Command::new("mvn")
+        .args(["--quiet", "--batch-mode", "package"])
+        .args(["dependency:copy-dependencies", "-DincludeScope=runtime"])
+        .current_dir(&folder))?;
     Ok(folder)
 }
 
