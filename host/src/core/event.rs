@@ -1,7 +1,9 @@
 //! Events: as they are given, as they are stored, and as a batch goes to a plugin.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use lamphouse_contract::fields::{Extracted, Plan};
 use lamphouse_contract::{Subscription, packed};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -76,6 +78,7 @@ impl StoredEvent {
             metadata: self.metadata.get(),
             occurred_at: self.occurred_at.timestamp_micros(),
             recorded_at: self.recorded_at.timestamp_micros(),
+            fields: None,
         }
     }
 }
@@ -120,9 +123,29 @@ pub struct EventBatch {
     pub through: Position,
     /// Id of the event at `through`, whether it matched or not.
     pub through_id: Option<EventId>,
+    /// What is taken out of the events' JSON; None where they are wanted whole.
+    fields: Option<Arc<Plan>>,
+    room: Extracted,
 }
 
 impl EventBatch {
+    /// An empty batch for a projector that declares these fields of its events.
+    pub fn with_fields(fields: Option<Arc<Plan>>) -> Self {
+        Self {
+            fields,
+            ..Self::default()
+        }
+    }
+
+    /// Adds one event: with the fields that the projector declares of it in the place of its JSON, or whole.
+    pub fn push_event(&mut self, position: Position, id: EventId, event: &packed::Event<'_>) {
+        match &self.fields {
+            Some(plan) => plan.write_event(&mut self.bytes, event, &mut self.room),
+            None => packed::write_event(&mut self.bytes, event),
+        }
+        self.events.push((position, id, self.bytes.len()));
+    }
+
     /// Adds one event; `encode` writes its packed form.
     pub fn push(&mut self, position: Position, id: EventId, encode: impl FnOnce(&mut Vec<u8>)) {
         encode(&mut self.bytes);
@@ -183,6 +206,18 @@ impl EventBatch {
             });
         }
         picked
+    }
+
+    /// The same events with the fields of this plan taken out.
+    pub fn extracted(&self, plan: Plan) -> Self {
+        let mut extracted = Self::with_fields(Some(Arc::new(plan)));
+        extracted.through = self.through;
+        extracted.through_id = self.through_id;
+        let events = packed::events(self.packed(0..self.len())).flatten();
+        for (&(position, id, _), event) in self.events.iter().zip(events) {
+            extracted.push_event(position, id, &event);
+        }
+        extracted
     }
 
     /// Position of one of them.

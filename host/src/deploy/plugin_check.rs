@@ -146,6 +146,7 @@ fn check_projector(
         filter: &EventFilter {
             any_of: subscriptions,
         },
+        fields: None,
         events_max: usize::MAX,
         bytes_max: usize::MAX,
         stop: &Arc::default(),
@@ -256,6 +257,9 @@ fn sample(
     Ok(batch)
 }
 
+/// How the run in another process is called.
+const SECOND_PROCESS: &str = "a second process";
+
 /// Runs the sample in each way, and compares the rows.
 fn replay(
     file: &Path,
@@ -276,8 +280,20 @@ fn replay(
         }
     }
     // Of the largest batches: whether they matter is told by the runs before.
-    let run = "a second process".to_owned();
-    match second_process::replay(file, plugin, limits, sample, BATCHES[BATCHES.len() - 1])? {
+    let largest = BATCHES[BATCHES.len() - 1];
+    if let Some(plan) = plugin.descriptor().field_plan() {
+        let run = "declared fields taken out by the host".to_owned();
+        match dry_run(plugin, &Arc::new(sample.extracted(plan)), largest) {
+            Ok(rows) => runs.push((run, rows)),
+            Err(why) => {
+                let problem = format!("with {run}, and not with whole events: {why}");
+                report.problems.push(problem);
+                return Ok(());
+            }
+        }
+    }
+    let run = SECOND_PROCESS.to_owned();
+    match second_process::replay(file, plugin, limits, sample, largest)? {
         Ok(rows) => runs.push((run, rows)),
         Err(why) => {
             report
@@ -303,7 +319,7 @@ fn in_words(difference: &RowDifference) -> String {
         let names: Vec<&str> = runs.iter().map(|run| run.run.as_str()).collect();
         names.join(" and ")
     };
-    let advice = if differ.len() == 1 && differ[0].run == difference.runs[BATCHES.len()].run {
+    let advice = if differ.len() == 1 && differ[0].run == SECOND_PROCESS {
         "what differs between processes must not reach a row"
     } else {
         "a row may depend on the events and on rows alone, and not on which events come in one call: mind state that is \

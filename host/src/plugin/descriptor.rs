@@ -1,15 +1,17 @@
 //! Whether the host can run what a plugin declares. Pure.
 
+use lamphouse_contract::fields;
 use lamphouse_contract::{ColumnType, Descriptor, TableSchema, UpcasterDescriptor, semantics};
 
 use super::cut::cut;
+use super::inspect::Lane;
 use crate::core::{PluginName, TableName};
 
 /// Options of one plugin: more than there will ever be.
 const OPTIONS_MAX: usize = 32;
 
 /// Everything that is wrong, a sentence each; empty when all is right.
-pub(super) fn problems(descriptor: &Descriptor) -> Vec<String> {
+pub(super) fn problems(descriptor: &Descriptor, lane: Lane) -> Vec<String> {
     let mut problems = semantics::check(descriptor);
     // The same rules as the host's own types have; asked again, so that a name that passed here makes a `TableName`.
     if problems.is_empty() {
@@ -23,7 +25,38 @@ pub(super) fn problems(descriptor: &Descriptor) -> Vec<String> {
     if descriptor.is_partitioned_by_stream() {
         problems.extend(partition_problems(descriptor));
     }
+    problems.extend(field_problems(descriptor, lane));
     problems
+}
+
+/// Fields that could never be handed over.
+fn field_problems(descriptor: &Descriptor, lane: Lane) -> Vec<String> {
+    let Some(plan) = descriptor.field_plan() else {
+        return Vec::new();
+    };
+    if lane == Lane::Typed {
+        return vec![
+            "option 'fields' is of the packed lane: an event of `projector` has no place for values; export \
+             `packed-projector`, or leave the option out"
+                .to_owned(),
+        ];
+    }
+    let is_taken = |event_type: &&str| {
+        let mut wanted = descriptor
+            .subscriptions
+            .iter()
+            .map(|taken| taken.event_type.as_deref());
+        wanted.any(|wanted| wanted.is_none_or(|wanted| wanted == *event_type))
+    };
+    let missed = plan.event_types().filter(|event_type| !is_taken(event_type));
+    missed
+        .map(|event_type| {
+            format!(
+                "option 'fields' declares fields of event type '{}', which no subscription takes",
+                shown(event_type)
+            )
+        })
+        .collect()
 }
 
 /// A row is its stream's by the first column of its key.
@@ -70,6 +103,9 @@ fn option_problems(options: &[(String, String)]) -> Vec<String> {
     for (index, (key, value)) in options.iter().take(OPTIONS_MAX).enumerate() {
         match (key.as_str(), value.as_str()) {
             ("partition", "stream") => {}
+            (fields::OPTION, declared) => {
+                problems.extend(fields::Plan::parse(declared).err().unwrap_or_default())
+            }
             ("partition", value) => {
                 problems.push(format!(
                     "option 'partition' is '{}'; this host knows 'stream'",
@@ -77,7 +113,7 @@ fn option_problems(options: &[(String, String)]) -> Vec<String> {
                 ));
             }
             (key, _) => problems.push(format!(
-                "option '{}' is unknown to this host; it knows 'partition'",
+                "option '{}' is unknown to this host; it knows 'fields' and 'partition'",
                 shown(key)
             )),
         }

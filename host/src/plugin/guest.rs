@@ -112,10 +112,7 @@ impl Plugin {
 
     /// How calls cross the boundary.
     pub fn lane(&self) -> Lane {
-        match self.world {
-            World::Typed(_) => Lane::Typed,
-            World::Packed(_) | World::Native(_) => Lane::Packed,
-        }
+        self.world.lane()
     }
 
     /// Calls `project` with some events, in a fresh instance. Gives the tables back whatever happened; after an error,
@@ -221,6 +218,13 @@ impl World {
         }
     }
 
+    fn lane(&self) -> Lane {
+        match self {
+            Self::Typed(_) => Lane::Typed,
+            Self::Packed(_) | Self::Native(_) => Lane::Packed,
+        }
+    }
+
     /// Calls `describe` twice in one instance: a guest that keeps state between calls tells on itself.
     fn describe(&self, store: &mut Store<State>) -> wasmtime::Result<[types::Descriptor; 2]> {
         match self {
@@ -318,7 +322,7 @@ fn describe(sandbox: &Sandbox, world: &World) -> Result<Descriptor, PluginError>
     let invalid = |problems| PluginError::Descriptor { problems };
     let first = convert::descriptor_in(first).map_err(invalid)?;
     let second = convert::descriptor_in(second).map_err(invalid)?;
-    let problems = descriptor::problems(&first);
+    let problems = descriptor::problems(&first, world.lane());
     if !problems.is_empty() {
         return Err(invalid(problems));
     }

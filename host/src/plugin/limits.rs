@@ -10,7 +10,8 @@ const TABLE_ELEMENT_BYTES: u64 = 8;
 /// Core instances, memories and tables of one component: language runtimes use fewer than ten.
 const PARTS_MAX: usize = 64;
 
-/// Memory and changes of one call.
+/// Memory and changes of one call. The default allows nothing.
+#[derive(Default)]
 pub(super) struct Usage {
     memory_bytes_max: u64,
     changes_per_call_max: u64,

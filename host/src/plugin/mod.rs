@@ -30,7 +30,7 @@ pub use engine::Sandbox;
 pub use error::PluginError;
 pub use guest::Plugin;
 pub use inspect::{Lane, is_upcaster};
-use lamphouse_contract::{Change, Key, Row, Value};
+use lamphouse_contract::{Change, ChangeRef, Key, Row, Value, packed};
 #[doc(hidden)]
 pub use native::{NativeProject, NativeTables};
 pub use upcaster::{Lifted, Upcaster};
@@ -91,11 +91,38 @@ pub trait GuestTables: Send + 'static {
     /// implementation checks table, columns, types and sizes; of a change that waited, an error comes with a later call.
     fn change(&mut self, change: Change) -> Result<(), TablesError>;
 
-    /// Makes many changes in order, having read all missing rows together.
-    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), TablesError>;
+    /// Makes packed changes in order, having read all missing rows together: see [`unpack`].
+    fn change_packed(&mut self, changes: &[u8], count: Count<'_>) -> Result<(), TablesError>;
 
     /// Makes the changes that wait. Called once the guest's call has succeeded.
     fn settle(&mut self) -> Result<(), TablesError>;
+}
+
+/// Counts one change of so many bytes against the limits of the call; the error names limit and knob.
+pub type Count<'c> = &'c mut dyn FnMut(u64) -> Result<(), String>;
+
+/// Hands a guest's packed changes on, one after the other, each counted first.
+///
+/// # Errors
+/// [`TablesError::Violation`] of bytes that are not what PACKED.md says, or too many; and whatever `each` says.
+pub fn unpack(
+    changes: &[u8],
+    count: Count<'_>,
+    mut each: impl FnMut(&ChangeRef<'_>) -> Result<(), TablesError>,
+) -> Result<(), TablesError> {
+    let mut reader = packed::Reader::new(changes);
+    let mut change = ChangeRef::default();
+    let mut nth = 1_u64;
+    while !reader.is_at_end() {
+        let start = reader.position();
+        packed::read_change_ref(&mut reader, &mut change).map_err(|error| {
+            TablesError::Violation(format!("change {nth} is not what PACKED.md says: {}", error.0))
+        })?;
+        count((reader.position() - start) as u64).map_err(TablesError::Violation)?;
+        each(&change)?;
+        nth += 1;
+    }
+    Ok(())
 }
 
 /// Why the host could not serve a guest's call on its tables.

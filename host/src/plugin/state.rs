@@ -90,36 +90,18 @@ impl State {
         Ok(result.map_err(|error| HostFault::of_tables(function, error))?)
     }
 
-    /// Decodes a packed sequence of changes, counting each against the limits.
-    pub(super) fn unpack_changes(&mut self, function: &str, bytes: &[u8]) -> Result<Vec<Change>, HostFault> {
-        let mut changes = Vec::new();
-        let mut sequence = packed::changes(bytes);
-        let mut start = 0;
-        while let Some(change) = sequence.next() {
-            let change = change.map_err(|error| {
-                let nth = changes.len() + 1;
-                HostFault::rule(
-                    function,
-                    format_args!("change {nth} is not what PACKED.md says: {}", error.0),
-                )
-            })?;
-            let end = sequence.position();
-            self.usage
-                .change((end - start) as u64)
-                .map_err(|why| HostFault::rule(function, why))?;
-            start = end;
-            changes.push(change);
-        }
-        Ok(changes)
-    }
-
-    /// Applies the changes that a packed `project` returned.
+    /// Applies packed changes, counting each against the limits.
     pub(super) fn apply(&mut self, function: &'static str, bytes: &[u8]) -> wasmtime::Result<()> {
-        let changes = self.unpack_changes(function, bytes)?;
-        if changes.is_empty() {
+        if bytes.is_empty() {
             return Ok(());
         }
-        self.on_tables(function, |tables| tables.change_all(changes))
+        // Apart from `self`, which the tables are in.
+        let mut usage = std::mem::take(&mut self.usage);
+        let applied = self.on_tables(function, |tables| {
+            tables.change_packed(bytes, &mut |bytes| usage.change(bytes))
+        });
+        self.usage = usage;
+        applied
     }
 
     /// Makes the changes that still wait for their rows.

@@ -295,6 +295,7 @@ mod tests {
             metadata: "{}",
             occurred_at: 0,
             recorded_at: 0,
+            fields: None,
         }
     }
 

@@ -185,13 +185,18 @@ impl TableCache {
 
     /// Changes a key, undoably.
     pub(crate) fn set(&mut self, schema: &TableSchema, key: &[u8], content: Content) {
-        let (index, known) = match self.lookup(key) {
-            Some(index) => (index, true),
+        match self.lookup(key) {
+            Some(index) => self.set_at(schema, index, true, content),
             None => {
                 let known = self.is_absent(key);
-                (self.insert(key.into()), known)
+                let index = self.insert(key.into());
+                self.set_at(schema, index, known, content);
             }
-        };
+        }
+    }
+
+    /// Changes a slot, undoably; `known` says whether anything was known of its key before.
+    fn set_at(&mut self, schema: &TableSchema, index: u32, known: bool, content: Content) {
         let batch = self.batch;
         let slot = self.slot_mut(index);
         slot.referenced = true;
@@ -215,45 +220,43 @@ impl TableCache {
     }
 
     /// Applies `change` to the row in place when nobody else holds it, else to a copy; undoable like [`Self::set`].
+    /// None where no row is here. `touches_index` says whether it may change an indexed column.
     pub(crate) fn modify<E>(
         &mut self,
         schema: &TableSchema,
         key: &[u8],
+        touches_index: bool,
         change: impl FnOnce(&mut Row) -> Result<(), E>,
     ) -> Option<Result<(), E>> {
         let index = self.lookup(key)?;
-        let slot = self.slot(index);
-        let Content::Present(row) = &slot.content else {
+        let batch = self.batch;
+        let moves = touches_index && !self.lookups.are_unused();
+        let slot = self.slot_mut(index);
+        let saved = slot.batch == batch;
+        let Content::Present(row) = &mut slot.content else {
             return None;
         };
-        let row = if slot.batch == self.batch && self.lookups.are_unused() {
-            // Saved for undoing already: the row itself may change.
-            let slot = self.slot_mut(index);
-            slot.referenced = true;
-            slot.dirty = true;
-            let listed = std::mem::replace(&mut slot.listed, true);
-            let before = slot.bytes;
-            let Content::Present(row) = &mut slot.content else {
-                return None;
-            };
-            if let Err(error) = change(Arc::make_mut(row)) {
-                return Some(Err(error));
-            }
-            slot.bytes = SLOT_OVERHEAD_BYTES + slot.key.len() + row_bytes(row);
-            let after = slot.bytes;
-            self.bytes = self.bytes + after - before;
-            if !listed {
-                self.dirty.push(index);
-            }
-            return Some(Ok(()));
-        } else {
+        if !saved || moves {
             let mut row = Row::clone(row);
             if let Err(error) = change(&mut row) {
                 return Some(Err(error));
             }
-            row
-        };
-        self.set(schema, key, Content::Present(Arc::new(row)));
+            self.set_at(schema, index, true, Content::Present(Arc::new(row)));
+            return Some(Ok(()));
+        }
+        // Saved for undoing already: the row itself may change.
+        if let Err(error) = change(Arc::make_mut(row)) {
+            return Some(Err(error));
+        }
+        let after = SLOT_OVERHEAD_BYTES + slot.key.len() + row_bytes(row);
+        slot.referenced = true;
+        slot.dirty = true;
+        let listed = std::mem::replace(&mut slot.listed, true);
+        let before = std::mem::replace(&mut slot.bytes, after);
+        self.bytes = self.bytes + after - before;
+        if !listed {
+            self.dirty.push(index);
+        }
         Some(Ok(()))
     }
 

@@ -140,6 +140,7 @@ impl Replay {
         };
         let mut lifting = Lifting {
             filter: &wanted,
+            fields: None,
             events_max: usize::MAX,
             bytes_max: usize::MAX,
             stop: &Arc::new(AtomicBool::new(false)),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use lamphouse_contract::fields::Plan;
 
 use super::backoff::Backoff;
 use super::status::{Retry, RunnerStatus, Stop};
@@ -48,6 +49,8 @@ pub(crate) struct Reading {
     pub(crate) tail: Follower,
     /// What is read from the log.
     pub(crate) filter: EventFilter,
+    /// What the projector declares of its events' JSON.
+    pub(crate) fields: Option<Arc<Plan>>,
     /// None where no upcaster concerns the projection.
     pub(crate) upcasting: Option<Upcasting>,
     pub(crate) from: Checkpoint,
@@ -174,7 +177,9 @@ impl Reading {
             Some(reader) => reader,
             None => reader.insert(self.log.reader(self.filter.clone())?),
         };
-        let mut batch = EventBatch::default();
+        // Upcasters take whole events; what comes out of them has its fields taken out then.
+        let fields = self.fields.clone().filter(|_| self.upcasting.is_none());
+        let mut batch = EventBatch::with_fields(fields);
         reader.read(after, head, events_max, bytes_max, &mut batch)?;
         Ok(Arc::new(batch))
     }

@@ -5,12 +5,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use lamphouse_contract::semantics::{self, Violation};
-use lamphouse_contract::{Change, Descriptor, Key, Row, TableSchema, Value, packed};
+use lamphouse_contract::{
+    Change, ChangeRef, Descriptor, Key, Operation, Row, TableSchema, Value, ValueRef, packed,
+};
 
 use super::cache::{Content, TableCache};
 use super::profile::RowCounts;
 use crate::core::{Class, EventBatch};
-use crate::plugin::{GuestTables, TablesError};
+use crate::plugin::{Count, GuestTables, TablesError, unpack};
 use crate::tables::{StoreError, TableFlush, TableReader};
 
 /// Rows asked of the database at once when `find` merges what is stored with what is in memory.
@@ -101,19 +103,19 @@ impl Rows {
     }
 
     /// Refuses a key, or a part of one, that is not of a stream of this call.
-    fn is_of_this_call(&self, schema: &TableSchema, first: Option<&Value>) -> Result<(), TablesError> {
+    fn is_of_this_call(&self, schema: &TableSchema, first: Option<ValueRef<'_>>) -> Result<(), TablesError> {
         let Some(streams) = &self.streams else {
             return Ok(());
         };
         match first {
-            Some(Value::Text(stream)) if streams.contains(&**stream) => Ok(()),
+            Some(ValueRef::Text(stream)) if streams.contains(stream) => Ok(()),
             other => Err(TablesError::Violation(format!(
                 "the projector declares `partition = stream`, and touches a row of '{}' whose key begins with {}, which is \
                  the stream of none of these events: a row may depend on the events of one stream only, and the \
                  stream's id is the first column of its key",
                 schema.name,
                 match other {
-                    Some(Value::Text(text)) => format!("'{}'", text.chars().take(100).collect::<String>()),
+                    Some(ValueRef::Text(text)) => format!("'{}'", text.chars().take(100).collect::<String>()),
                     Some(_) => "something else than a text".to_owned(),
                     None => "nothing".to_owned(),
                 }
@@ -206,139 +208,127 @@ impl Rows {
         Ok(())
     }
 
-    /// Makes a change whose key [`Self::conform`] has seen, and whose row is known.
-    fn apply(&mut self, change: Change, scratch: &mut Vec<u8>) -> Result<(), TablesError> {
+    /// The ordered bytes of a change's key, or why it is none. The key itself, conformed, where that is another.
+    fn key(
+        schema: &TableSchema,
+        values: &[ValueRef<'_>],
+        scratch: &mut Vec<u8>,
+    ) -> Result<Option<Key>, TablesError> {
         scratch.clear();
-        let descriptor = self.descriptor.clone();
-        match change {
-            Change::Put { table, row } => {
-                let schema = &descriptor.tables[table as usize];
-                let row = semantics::conform_row(schema, row).map_err(violation)?;
-                semantics::ordered_key(&semantics::key_of(schema, &row), scratch);
-                self.caches[table as usize].set(schema, scratch, Content::Present(Arc::new(row)));
+        if semantics::is_conformed_key(schema, values) {
+            semantics::ordered_key_ref(values, scratch);
+            return Ok(None);
+        }
+        let key = values.iter().map(|value| value.to_value()).collect();
+        let key = semantics::conform_key(schema, key).map_err(violation)?;
+        semantics::ordered_key(&key, scratch);
+        Ok(Some(key))
+    }
+
+    /// Makes a change whose row is in memory, if it needs it.
+    fn apply(
+        &mut self,
+        descriptor: &Descriptor,
+        change: &ChangeRef<'_>,
+        scratch: &mut Vec<u8>,
+    ) -> Result<(), TablesError> {
+        let schema = &descriptor.tables[change.table as usize];
+        let cache = &mut self.caches[change.table as usize];
+        if change.operation == Operation::Put {
+            let row = semantics::conform_row(schema, change.to_values()).map_err(violation)?;
+            scratch.clear();
+            semantics::ordered_key(&semantics::key_of(schema, &row), scratch);
+            cache.set(schema, scratch, Content::Present(Arc::new(row)));
+            return Ok(());
+        }
+        let key = Self::key(schema, &change.values, scratch)?;
+        let key = || key.unwrap_or_else(|| change.to_values());
+        if change.operation == Operation::Remove {
+            cache.set(schema, scratch, Content::Removed(key()));
+            return Ok(());
+        }
+        let touches_index = change
+            .cells
+            .iter()
+            .any(|cell| schema.indexes.iter().any(|index| index.contains(&cell.column)));
+        let patched = cache.modify(schema, scratch, touches_index, |row| {
+            semantics::patch(schema, row, change.to_cells())
+        });
+        match patched {
+            Some(patched) => patched.map_err(violation),
+            None if change.operation == Operation::Patch => Err(TablesError::Violation(format!(
+                "patch of a row of '{}' that is not there, key {:?}: put or upsert it first",
+                schema.name,
+                key()
+            ))),
+            None => {
+                let row = semantics::upsert(schema, None, &key(), change.to_cells()).map_err(violation)?;
+                cache.set(schema, scratch, Content::Present(Arc::new(row)));
+                Ok(())
             }
-            Change::Patch { table, key, cells } => {
-                let schema = &descriptor.tables[table as usize];
-                semantics::ordered_key(&key, scratch);
-                let patched = self.caches[table as usize]
-                    .modify(schema, scratch, |row| semantics::patch(schema, row, cells));
-                match patched {
-                    Some(patched) => patched.map_err(violation)?,
-                    None => {
-                        return Err(TablesError::Violation(format!(
-                            "patch of a row of '{}' that is not there, key {key:?}: put or upsert it first",
-                            schema.name
-                        )));
-                    }
-                }
-            }
-            Change::Upsert { table, key, cells } => {
-                let schema = &descriptor.tables[table as usize];
-                semantics::ordered_key(&key, scratch);
-                let cache = &mut self.caches[table as usize];
-                let mut cells = Some(cells);
-                let patched = cache.modify(schema, scratch, |row| {
-                    semantics::patch(schema, row, cells.take().unwrap_or_default())
-                });
-                if let Some(patched) = patched {
-                    patched.map_err(violation)?;
-                } else {
-                    let cells = cells.unwrap_or_default();
-                    let row = semantics::upsert(schema, None, &key, cells).map_err(violation)?;
-                    cache.set(schema, scratch, Content::Present(Arc::new(row)));
-                }
-            }
-            Change::Remove { table, key } => {
-                let schema = &descriptor.tables[table as usize];
-                semantics::ordered_key(&key, scratch);
-                self.caches[table as usize].set(schema, scratch, Content::Removed(key));
-            }
+        }
+    }
+
+    /// Whether a change's row matters and is not in memory: then its key, ordered and conformed.
+    fn missing(
+        &self,
+        change: &ChangeRef<'_>,
+        scratch: &mut Vec<u8>,
+    ) -> Result<Option<OrderedKey>, TablesError> {
+        let schema = self.schema(change.table)?;
+        if self.streams.is_some() {
+            let first = match change.operation {
+                Operation::Put => schema
+                    .primary_key
+                    .first()
+                    .and_then(|&column| change.values.get(column as usize)),
+                Operation::Remove | Operation::Patch | Operation::Upsert => change.values.first(),
+            };
+            self.is_of_this_call(schema, first.copied())?;
+        }
+        let needs_row = matches!(change.operation, Operation::Patch | Operation::Upsert);
+        let cache = &self.caches[change.table as usize];
+        if !needs_row || cache.is_whole() {
+            return Ok(None);
+        }
+        let key = Self::key(schema, &change.values, scratch)?;
+        if cache.knows(scratch) {
+            return Ok(None);
+        }
+        let key = key.unwrap_or_else(|| change.to_values());
+        Ok(Some((scratch.as_slice().into(), key)))
+    }
+
+    /// Reads the rows that changes need and memory has not, together, table by table.
+    fn load_missing(&mut self, missing: Vec<(u32, OrderedKey)>) -> Result<(), TablesError> {
+        let mut by_table: Vec<Vec<OrderedKey>> = self.caches.iter().map(|_| Vec::new()).collect();
+        for (table, key) in missing {
+            by_table[table as usize].push(key);
+        }
+        for (table, mut keys) in by_table.into_iter().enumerate() {
+            keys.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+            keys.dedup_by(|a, b| a.0 == b.0);
+            self.load(table, keys)?;
         }
         Ok(())
     }
 
-    /// Refuses a change of a row that it may not touch, and brings its key into the form that is stored.
-    fn conform(&self, change: Change) -> Result<Change, TablesError> {
-        let (Change::Put { table, .. }
-        | Change::Patch { table, .. }
-        | Change::Upsert { table, .. }
-        | Change::Remove { table, .. }) = change;
-        let schema = self.schema(table)?;
-        let first = match &change {
-            Change::Put { row, .. } => schema
-                .primary_key
-                .first()
-                .and_then(|&column| row.get(column as usize)),
-            Change::Remove { key, .. } | Change::Patch { key, .. } | Change::Upsert { key, .. } => {
-                key.first()
-            }
-        };
-        self.is_of_this_call(schema, first)?;
-        let conform = |key| semantics::conform_key(schema, key).map_err(violation);
-        Ok(match change {
-            Change::Put { .. } => change,
-            Change::Patch { key, cells, .. } => Change::Patch {
-                table,
-                key: conform(key)?,
-                cells,
-            },
-            Change::Upsert { key, cells, .. } => Change::Upsert {
-                table,
-                key: conform(key)?,
-                cells,
-            },
-            Change::Remove { key, .. } => Change::Remove {
-                table,
-                key: conform(key)?,
-            },
-        })
-    }
-
-    /// Whether the database must be asked for a row before this change can be made. `scratch` is left with its key.
-    fn is_missing(&self, change: &Change, scratch: &mut Vec<u8>) -> bool {
-        let (Change::Patch { table, key, .. } | Change::Upsert { table, key, .. }) = change else {
-            return false;
-        };
-        let cache = &self.caches[*table as usize];
-        if cache.is_whole() {
-            return false;
-        }
-        scratch.clear();
-        semantics::ordered_key(key, scratch);
-        !cache.knows(scratch)
-    }
-
-    /// Keys of the changes that are not in memory and whose rows matter, by table.
-    fn missing(&self, changes: &[Change]) -> Vec<Vec<OrderedKey>> {
-        let mut missing: Vec<Vec<OrderedKey>> = self.caches.iter().map(|_| Vec::new()).collect();
-        let mut ordered = Vec::with_capacity(64);
-        for change in changes {
-            if self.is_missing(change, &mut ordered)
-                && let Change::Patch { table, key, .. } | Change::Upsert { table, key, .. } = change
-            {
-                missing[*table as usize].push((ordered.as_slice().into(), key.clone()));
-            }
-        }
-        for keys in &mut missing {
-            keys.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-            keys.dedup_by(|a, b| a.0 == b.0);
-        }
-        missing
-    }
-
-    /// Makes changes that were conformed, and reads what they need together.
-    fn make(&mut self, changes: Vec<Change>) -> Result<(), TablesError> {
-        let missing = self.missing(&changes);
-        let misses: usize = missing.iter().map(Vec::len).sum();
-        self.counts.changes += changes.len() as u64;
-        self.counts.hits += changes.len().saturating_sub(misses) as u64;
-        for (table, keys) in missing.into_iter().enumerate() {
-            self.load(table, keys)?;
-        }
+    /// Makes changes in order, having read all missing rows together.
+    fn change_all(&mut self, changes: &[Change]) -> Result<(), TablesError> {
         let mut scratch = Vec::with_capacity(64);
+        let mut missing = Vec::new();
+        for change in changes {
+            let change = ChangeRef::of(change);
+            let key = self.missing(&change, &mut scratch)?;
+            missing.extend(key.map(|key| (change.table, key)));
+        }
+        self.counts.changes += changes.len() as u64;
+        self.counts.hits += changes.len().saturating_sub(missing.len()) as u64;
+        self.load_missing(missing)?;
+        let descriptor = self.descriptor.clone();
         changes
-            .into_iter()
-            .try_for_each(|change| self.apply(change, &mut scratch))
+            .iter()
+            .try_for_each(|change| self.apply(&descriptor, &ChangeRef::of(change), &mut scratch))
     }
 }
 
@@ -350,7 +340,7 @@ impl GuestTables for Rows {
         let mut missing = Vec::new();
         for key in keys {
             let key = semantics::conform_key(schema, key).map_err(violation)?;
-            self.is_of_this_call(schema, key.first())?;
+            self.is_of_this_call(schema, key.first().map(Value::borrow))?;
             let mut ordered = Vec::with_capacity(32);
             semantics::ordered_key(&key, &mut ordered);
             let ordered = ordered.into_boxed_slice();
@@ -388,7 +378,8 @@ impl GuestTables for Rows {
         if self.streams.is_some() {
             // An index that does not begin with the stream would find rows of others.
             let begins_with_stream = schema.indexes[index as usize].first() == schema.primary_key.first();
-            self.is_of_this_call(schema, prefix.first().filter(|_| begins_with_stream))?;
+            let first = prefix.first().filter(|_| begins_with_stream);
+            self.is_of_this_call(schema, first.map(Value::borrow))?;
         }
         let after = match after {
             Some(key) => Some(semantics::conform_key(schema, key).map_err(violation)?),
@@ -448,11 +439,12 @@ impl GuestTables for Rows {
     }
 
     fn change(&mut self, change: Change) -> Result<(), TablesError> {
-        let change = self.conform(change)?;
         let mut scratch = Vec::with_capacity(64);
-        if self.waiting.is_empty() && !self.is_missing(&change, &mut scratch) {
+        let borrowed = ChangeRef::of(&change);
+        if self.waiting.is_empty() && self.missing(&borrowed, &mut scratch)?.is_none() {
             self.counts.changes += 1;
-            return self.apply(change, &mut scratch);
+            let descriptor = self.descriptor.clone();
+            return self.apply(&descriptor, &borrowed, &mut scratch);
         }
         self.waiting.push(change);
         if self.waiting.len() >= WAITING_MAX {
@@ -466,14 +458,32 @@ impl GuestTables for Rows {
             return Ok(());
         }
         let changes = std::mem::take(&mut self.waiting);
-        self.make(changes)
+        self.change_all(&changes)
     }
 
-    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), TablesError> {
+    fn change_packed(&mut self, changes: &[u8], count: Count<'_>) -> Result<(), TablesError> {
         self.settle()?;
-        let changes: Result<Vec<Change>, TablesError> =
-            changes.into_iter().map(|change| self.conform(change)).collect();
-        self.make(changes?)
+        let mut scratch = Vec::with_capacity(64);
+        let mut missing = Vec::new();
+        if !self.are_whole() || self.streams.is_some() {
+            unpack(changes, &mut |_| Ok(()), |change| {
+                let key = self.missing(change, &mut scratch)?;
+                missing.extend(key.map(|key| (change.table, key)));
+                Ok(())
+            })?;
+        }
+        let misses = missing.len() as u64;
+        self.load_missing(missing)?;
+        let descriptor = self.descriptor.clone();
+        let mut done = 0;
+        let made = unpack(changes, count, |change| {
+            done += 1;
+            self.schema(change.table)?;
+            self.apply(&descriptor, change, &mut scratch)
+        });
+        self.counts.changes += done;
+        self.counts.hits += done.saturating_sub(misses);
+        made
     }
 }
 

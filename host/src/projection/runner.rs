@@ -361,6 +361,7 @@ impl Attempt<'_> {
             log: surroundings.log.clone(),
             tail: surroundings.tail.follow(),
             filter,
+            fields: spec.plugin.descriptor().field_plan().map(Arc::new),
             upcasting,
             from: checkpoint,
             limits: surroundings.limits.clone(),

@@ -98,6 +98,7 @@ impl Upcasting {
         let most = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         let mut lifting = Lifting {
             filter: &self.wanted,
+            fields: reading.fields.as_ref(),
             events_max: most(reading.limits.batch_events_max),
             bytes_max: most(reading.limits.batch_bytes_max),
             stop: &reading.stop,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use lamphouse_contract::fields::Plan;
 use lamphouse_contract::packed;
 use uuid::Uuid;
 
@@ -71,6 +72,8 @@ pub struct Said {
 pub struct Lifting<'l> {
     /// What is kept of what came out: the projection's subscriptions, met after upcasting.
     pub filter: &'l EventFilter,
+    /// What the projector declares of its events' JSON; None where it takes them whole.
+    pub fields: Option<&'l Arc<Plan>>,
     /// Events of one batch that comes out. A stored event's siblings stay together, over this number if need be.
     pub events_max: usize,
     /// Bytes of one batch that comes out.
@@ -152,7 +155,7 @@ impl Upcasters {
                     .is_some()
             })
             .collect();
-        if taken.is_empty() {
+        if taken.is_empty() && lifting.fields.is_none() {
             return (vec![batch.clone()], None);
         }
         let (lifted, fault) = self.lift_taken(batch, &events, &taken, lifting);
@@ -165,7 +168,7 @@ impl Upcasters {
         for (at, event) in events[..end].iter().enumerate() {
             out.begin(batch, at);
             match siblings.next_if(|(taken, _)| *taken == at) {
-                None => out.pass(batch, at),
+                None => out.pass(batch, at, event),
                 Some((_, siblings)) => out.write(batch, at, event, &siblings, lifting.filter),
             }
         }
@@ -260,6 +263,7 @@ impl Upcasters {
     ) -> Result<Vec<Option<Vec<Form<'static>>>>, (usize, LiftFault)> {
         let mut lifting = Lifting {
             filter: &EventFilter::default(),
+            fields: None,
             events_max: usize::MAX,
             bytes_max: usize::MAX,
             stop,
@@ -389,6 +393,7 @@ fn misread(batch: &EventBatch, at: usize, error: &packed::PackedError) -> LiftFa
 struct Pieces {
     done: Vec<Arc<EventBatch>>,
     open: EventBatch,
+    fields: Option<Arc<Plan>>,
     events_max: usize,
     bytes_max: usize,
 }
@@ -397,7 +402,8 @@ impl Pieces {
     fn new(lifting: &Lifting<'_>) -> Self {
         Self {
             done: Vec::new(),
-            open: EventBatch::default(),
+            open: EventBatch::with_fields(lifting.fields.cloned()),
+            fields: lifting.fields.cloned(),
             events_max: lifting.events_max,
             bytes_max: lifting.bytes_max,
         }
@@ -411,16 +417,15 @@ impl Pieces {
     }
 
     fn close(&mut self, through: Position, through_id: Option<EventId>) {
-        let mut closed = std::mem::take(&mut self.open);
+        let next = EventBatch::with_fields(self.fields.clone());
+        let mut closed = std::mem::replace(&mut self.open, next);
         closed.through = through;
         closed.through_id = through_id;
         self.done.push(Arc::new(closed));
     }
 
-    fn pass(&mut self, batch: &EventBatch, at: usize) {
-        self.open.push(batch.position(at), batch.id(at), |out| {
-            out.extend_from_slice(batch.packed(at..at + 1));
-        });
+    fn pass(&mut self, batch: &EventBatch, at: usize, event: &packed::Event<'_>) {
+        self.open.push_event(batch.position(at), batch.id(at), event);
     }
 
     fn write(
@@ -435,9 +440,8 @@ impl Pieces {
             if !filter.matches(&form.event_type, form.schema_version, event.stream_type) {
                 continue;
             }
-            self.open.push(batch.position(at), batch.id(at), |out| {
-                packed::write_event(out, &form.of(event, part));
-            });
+            self.open
+                .push_event(batch.position(at), batch.id(at), &form.of(event, part));
         }
     }
 

@@ -11,7 +11,6 @@ mod tables;
 
 use lamphouse_sdk::prelude::*;
 
-use events::{Header, Line};
 #[cfg(feature = "countries")]
 pub use tables::Country;
 pub use tables::{Customer, Order};
@@ -44,15 +43,7 @@ impl Projector for OrderSummary {
             (false, true) => "1.0.1",
             (false, false) => env!("CARGO_PKG_VERSION"),
         };
-        let plugin = Plugin::new(env!("CARGO_PKG_NAME"), version)
-            .on("OrderPlaced")
-            .on("LineAdded")
-            .on("OrderCancelled")
-            .on("LineReturned")
-            .on("AdjustmentPosted")
-            .on("CreditNoteIssued")
-            .on("AdjustmentOpened")
-            .on("LineAdjusted")
+        let plugin = events::subscribe(Plugin::new(env!("CARGO_PKG_NAME"), version))
             .table::<Order>()
             .table::<Customer>();
         #[cfg(feature = "countries")]
@@ -86,7 +77,7 @@ impl Projector for OrderSummary {
 
 /// A stream begins: its row, and one more stream of its customer.
 fn open(event: &Event<'_>, kind: Kind, tables: &mut Tables<'_>) -> Result<()> {
-    let header: Header = events::data(event)?;
+    let header = events::header(event)?;
     if let Some(customer) = header.customer_id.as_deref() {
         tables.upsert(customer, [Customer::ORDERS.add(1)])?;
     }
@@ -106,7 +97,7 @@ fn open(event: &Event<'_>, kind: Kind, tables: &mut Tables<'_>) -> Result<()> {
 
 /// A line: counted for its order, and for the order's customer where it is known.
 fn line(event: &Event<'_>, kind: Kind, tables: &mut Tables<'_>) -> Result<()> {
-    let line: Line = events::data(event)?;
+    let line = events::line(event)?;
     let value = line
         .unit_price()?
         .checked_mul(line.quantity)

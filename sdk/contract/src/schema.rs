@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Value;
+use crate::fields::{self, Plan};
 
 /// The declared type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -77,6 +78,13 @@ pub struct Descriptor {
 }
 
 impl Descriptor {
+    /// What it declares that it reads of its events' JSON; None where it takes all events whole. A text that cannot be
+    /// read, which no checked descriptor has, declares nothing.
+    pub fn field_plan(&self) -> Option<Plan> {
+        let (_, declared) = self.options.iter().find(|(key, _)| key == fields::OPTION)?;
+        Plan::parse(declared).ok()
+    }
+
     /// Whether it declares `partition = stream`: each row depends on the events of one stream, whose id is the first
     /// column of the row's key.
     pub fn is_partitioned_by_stream(&self) -> bool {

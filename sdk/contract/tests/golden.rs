@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 
+use lamphouse_contract::fields::{self, Extracted, Field, FieldKind, Plan};
 use lamphouse_contract::packed::{self, Event, Reader};
 use lamphouse_contract::{Cell, CellChange, Change, Decimal, Value};
 use serde_json::{Value as Json, json};
@@ -155,6 +156,7 @@ fn event_from_json(json: &Json) -> Event<'_> {
         metadata: text("metadata"),
         occurred_at: text("occurred_at").parse().unwrap(),
         recorded_at: text("recorded_at").parse().unwrap(),
+        fields: None,
     }
 }
 
@@ -293,6 +295,7 @@ fn some_events() -> Vec<Event<'static>> {
         metadata: r#"{"reason":"Customer order invoiced"}"#,
         occurred_at: 1_291_191_960_000_000,
         recorded_at: 1_700_000_000_123_456,
+        fields: None,
     };
     vec![
         event,
@@ -360,6 +363,57 @@ fn events_are_as_the_golden_file_says() {
         let events: Vec<_> = packed::events(&bytes).collect::<Result<_, _>>().unwrap();
         assert_eq!(events, [event_from_json(&vector["event"])]);
     }
+}
+
+#[test]
+fn declared_fields_are_as_the_golden_file_says() {
+    let option = fields::spell([(
+        "OrderPlaced",
+        &[
+            ("/data/total", FieldKind::Decimal),
+            ("/data/customer_id", FieldKind::Text),
+            ("/data/placed_by/name", FieldKind::Text),
+            ("/metadata/reason", FieldKind::Json),
+        ]
+        .map(|(path, kind)| Field { path, kind })[..],
+    )]);
+    let event = some_events()[0];
+    let events = [
+        event,
+        Event {
+            data: r#"{"placed_by":{"name":"Zo\u00eb"},"total":7,"more":[1,{"total":0}]}"#,
+            ..event
+        },
+        // Not as declared, or not declared at all: it comes whole.
+        Event {
+            data: r#"{"total":12.5}"#,
+            ..event
+        },
+        Event {
+            event_type: "OrderShipped",
+            ..event
+        },
+    ];
+    let made = events.iter().map(|event| {
+        let plan = Plan::parse(&option).unwrap();
+        let mut bytes = vec![];
+        plan.write_event(&mut bytes, event, &mut Extracted::default());
+        let read = packed::events(&bytes).next().unwrap().unwrap();
+        let values = read.fields.map(|fields| {
+            let mut reader = Reader::new(fields);
+            let mut values = vec![];
+            while !reader.is_at_end() {
+                values.push(to_json(&reader.value().unwrap().to_value()));
+            }
+            values
+        });
+        json!({"option": option, "event": event_to_json(event), "values": values, "hex": hex(&bytes)})
+    });
+    let vectors = golden("fields.json", &made.collect());
+    assert_eq!(
+        vectors.iter().filter(|vector| vector["values"].is_null()).count(),
+        2
+    );
 }
 
 #[test]

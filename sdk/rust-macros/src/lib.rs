@@ -1,4 +1,6 @@
-//! `#[derive(Row)]` of the Lamphouse SDK.
+//! `#[derive(Row)]` and `#[derive(EventFields)]` of the Lamphouse SDK.
+
+mod event_fields;
 
 use proc_macro::TokenStream;
 use quote::{ToTokens, format_ident, quote};
@@ -27,6 +29,18 @@ use syn::{
 pub fn derive_row(input: TokenStream) -> TokenStream {
     let input = syn::parse_macro_input!(input as DeriveInput);
     expand(&input).unwrap_or_else(Error::into_compile_error).into()
+}
+
+/// Declares a struct's fields as what is read of an event: see `EventFields` of the SDK.
+///
+/// `#[field(path = "/data/price/amount")]` says where a field is, as a JSON Pointer into the event's `data` and
+/// `metadata`; without it, it is at the top of `data`, under its own name.
+#[proc_macro_derive(EventFields, attributes(field))]
+pub fn derive_event_fields(input: TokenStream) -> TokenStream {
+    let input = syn::parse_macro_input!(input as DeriveInput);
+    event_fields::expand(&input)
+        .unwrap_or_else(Error::into_compile_error)
+        .into()
 }
 
 struct Column<'a> {

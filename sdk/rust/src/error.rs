@@ -34,6 +34,13 @@ impl Error {
         self
     }
 
+    /// The same error, as made by whoever calls.
+    #[track_caller]
+    pub(crate) fn made_here(mut self) -> Self {
+        self.0.location = Location::caller();
+        self
+    }
+
     /// Where it was made: `src/lib.rs:42:17`.
     pub fn location(&self) -> &'static Location<'static> {
         self.0.location

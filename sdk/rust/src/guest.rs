@@ -68,7 +68,7 @@ pub fn describe<P: Projector>() -> Descriptor {
         subscriptions,
         tables,
         options,
-    } = P::describe().descriptor;
+    } = P::describe().into_descriptor();
     Descriptor {
         name,
         version,

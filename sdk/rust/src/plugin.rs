@@ -1,8 +1,9 @@
 use std::any::TypeId;
 
+use lamphouse_contract::fields::{self, Field};
 use lamphouse_contract::{Descriptor, Subscription};
 
-use crate::Row;
+use crate::{EventFields, Row};
 
 /// What a projector says of itself: its name and version, the events it takes, the tables it keeps.
 ///
@@ -18,6 +19,8 @@ use crate::Row;
 pub struct Plugin {
     pub(crate) descriptor: Descriptor,
     pub(crate) rows: Vec<TypeId>,
+    /// Event types of which all that is read is declared.
+    pub(crate) fields: Vec<(String, &'static [Field<'static>])>,
 }
 
 impl Plugin {
@@ -35,6 +38,7 @@ impl Plugin {
         Self {
             descriptor,
             rows: Vec::new(),
+            fields: Vec::new(),
         }
     }
 
@@ -42,6 +46,22 @@ impl Plugin {
     #[must_use]
     pub fn on(self, event_type: &str) -> Self {
         self.subscribe(Some(event_type), None, &[])
+    }
+
+    /// Takes events of this type, of whose data and metadata nothing is read but these fields: see [`EventFields`].
+    /// They come as values, through [`Event::fields`](crate::Event::fields) alone.
+    #[must_use]
+    pub fn on_fields<T: EventFields<'static>>(mut self, event_type: &str) -> Self {
+        self.fields.push((event_type.into(), T::FIELDS));
+        self.on(event_type)
+    }
+
+    /// Takes events of this type, of whose data and metadata nothing is read at all, so that the host need not hand
+    /// them over.
+    #[must_use]
+    pub fn on_without_data(mut self, event_type: &str) -> Self {
+        self.fields.push((event_type.into(), &[]));
+        self.on(event_type)
     }
 
     /// Takes all events of streams of this type.
@@ -90,5 +110,20 @@ impl Plugin {
     pub fn option(mut self, name: &str, value: &str) -> Self {
         self.descriptor.options.push((name.into(), value.into()));
         self
+    }
+
+    /// As the host is told.
+    pub(crate) fn into_descriptor(self) -> Descriptor {
+        let mut descriptor = self.descriptor;
+        if !self.fields.is_empty() {
+            let declared = self
+                .fields
+                .iter()
+                .map(|(event_type, fields)| (event_type.as_str(), *fields));
+            descriptor
+                .options
+                .push((fields::OPTION.to_owned(), fields::spell(declared)));
+        }
+        descriptor
     }
 }

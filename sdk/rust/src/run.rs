@@ -2,6 +2,7 @@
 
 use lamphouse_contract::packed;
 
+use crate::fields::OwnFields;
 use crate::host::Host;
 use crate::plugin::Plugin;
 use crate::tables::{Tables, Wanted};
@@ -53,9 +54,20 @@ pub(crate) fn run<P: Projector>(
     host: &mut dyn Host,
 ) -> Result<Vec<u8>, Failure> {
     let unreadable = |error: packed::PackedError| Failure::new(None, &Error::from(error));
-    let events: Vec<Event<'_>> = packed::events(events)
-        .map(|event| event.map(Event).map_err(unreadable))
+    let own;
+    let mut events: Vec<Event<'_>> = packed::events(events)
+        .map(|event| {
+            let stored = event.map_err(unreadable)?;
+            let declared = stored
+                .fields
+                .and_then(|values| plugin.declared_as(stored.event_type, Ok(values)));
+            Ok(Event::new(stored, declared))
+        })
         .collect::<Result<_, _>>()?;
+    if plugin.declares_fields() {
+        own = OwnFields::of(plugin, &events).map_err(|error| Failure::new(None, &error))?;
+        own.give(plugin, &mut events);
+    }
     let mut tables = Tables::new(plugin, host);
     let mut wanted = tables.wanted();
     for event in &events {

@@ -29,7 +29,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::marker::PhantomData;
 
-use lamphouse_contract::{Change, Descriptor, Key, Row as Values, TableSchema, Value, packed, semantics};
+use lamphouse_contract::{
+    Change, Descriptor, Key, Row as Values, TableSchema, Value, fields, packed, semantics,
+};
 
 use crate::host::Host;
 use crate::log::Level;
@@ -151,7 +153,15 @@ impl<P: Projector> Harness<P> {
     /// Empty tables. Panics where the host would refuse what the projector declares.
     pub fn new() -> Self {
         let plugin = P::describe();
-        let errors = semantics::check(&plugin.descriptor);
+        let mut errors = semantics::check(&plugin.descriptor);
+        let descriptor = plugin.clone().into_descriptor();
+        for (_, declared) in descriptor
+            .options
+            .iter()
+            .filter(|(name, _)| name == fields::OPTION)
+        {
+            errors.extend(fields::Plan::parse(declared).err().unwrap_or_default());
+        }
         assert!(
             errors.is_empty(),
             "the host would refuse this projector:\n- {}",
@@ -167,6 +177,11 @@ impl<P: Projector> Harness<P> {
             clock: 1_704_067_200_000_000,
             of: PhantomData,
         }
+    }
+
+    /// What the host is told of the projector.
+    pub fn descriptor(&self) -> Descriptor {
+        self.plugin.clone().into_descriptor()
     }
 
     /// How many events a call gets. No size may change a row: see [`Harness::assert_same_at_any_batch_size`].
@@ -206,6 +221,7 @@ impl<P: Projector> Harness<P> {
                     metadata: &event.metadata,
                     occurred_at: self.clock,
                     recorded_at: self.clock,
+                    fields: None,
                 },
             );
         }

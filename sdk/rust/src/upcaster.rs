@@ -217,7 +217,7 @@ pub(crate) fn upcast_all<U: Upcaster>(events: &[u8]) -> Result<Vec<u8>, Failure>
     let mut given = Vec::new();
     for (index, event) in packed::events(events).enumerate() {
         let event = event.map_err(|error| Failure::new(Some(index), &Error::from(error)))?;
-        upcast::<U>(Event(event), index, &mut given)?;
+        upcast::<U>(Event::new(event, None), index, &mut given)?;
         packed::write_lifted_count(&mut out, given.len());
         for given in given.drain(..) {
             packed::write_lifted(
@@ -280,6 +280,7 @@ mod tests {
                 metadata: "{}",
                 occurred_at: 0,
                 recorded_at: 0,
+                fields: None,
             };
             packed::write_event(&mut bytes, &event);
         }

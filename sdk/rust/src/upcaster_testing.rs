@@ -127,7 +127,7 @@ impl<U: Upcaster> UpcasterHarness<U> {
         let at = event
             .occurred_at
             .map_or(1_704_067_200_000_000, crate::Timestamp::micros);
-        let event = Event(packed::Event {
+        let event = packed::Event {
             position: 1,
             part: part as u32,
             id: "00000000-0000-7000-8000-000000000001",
@@ -140,9 +140,10 @@ impl<U: Upcaster> UpcasterHarness<U> {
             metadata: &form.metadata,
             occurred_at: at,
             recorded_at: at,
-        });
+            fields: None,
+        };
         let mut given = Vec::new();
-        upcast::<U>(event, 0, &mut given)?;
+        upcast::<U>(Event::new(event, None), 0, &mut given)?;
         Ok(given)
     }
 }

@@ -3,7 +3,6 @@
 //! Every event names its customer, so that only a cancellation reads a row: one event in a hundred.
 
 use lamphouse_sdk::prelude::*;
-use serde::Deserialize;
 
 /// One row an order.
 #[derive(Row, Clone, Debug, PartialEq)]
@@ -45,12 +44,12 @@ pub struct Customer {
     pub cancelled: i64,
 }
 
-#[derive(Deserialize)]
+#[derive(EventFields)]
 struct Header<'a> {
     customer_id: &'a str,
 }
 
-#[derive(Deserialize)]
+#[derive(EventFields)]
 struct Line<'a> {
     customer_id: &'a str,
     quantity: i64,
@@ -68,11 +67,11 @@ impl Projector for ShopOrders {
             () => "shop-orders",
         };
         Plugin::new(name, env!("CARGO_PKG_VERSION"))
-            .on("OrderPlaced")
-            .on("LineAdded")
-            .on("OrderPaid")
-            .on("OrderShipped")
-            .on("OrderCancelled")
+            .on_fields::<Header>("OrderPlaced")
+            .on_fields::<Line>("LineAdded")
+            .on_without_data("OrderPaid")
+            .on_without_data("OrderShipped")
+            .on_fields::<Header>("OrderCancelled")
             .table::<Order>()
             .table::<Customer>()
     }
@@ -96,7 +95,7 @@ impl Projector for ShopOrders {
 }
 
 fn placed(event: &Event<'_>, tables: &mut Tables<'_>) -> Result<()> {
-    let header: Header = event.data()?;
+    let header: Header = event.fields()?;
     tables.upsert(header.customer_id, [Customer::ORDERS.add(1)])?;
     tables.put(Order {
         order_id: event.stream_id.into(),
@@ -110,7 +109,7 @@ fn placed(event: &Event<'_>, tables: &mut Tables<'_>) -> Result<()> {
 }
 
 fn line(event: &Event<'_>, tables: &mut Tables<'_>) -> Result<()> {
-    let line: Line = event.data()?;
+    let line: Line = event.fields()?;
     let value = line
         .unit_price
         .checked_mul(line.quantity)
@@ -139,7 +138,7 @@ fn status(event: &Event<'_>, status: &str, tables: &mut Tables<'_>) -> Result<()
 
 /// What was ordered no longer counts, so the order's total has to be known.
 fn cancelled(event: &Event<'_>, tables: &mut Tables<'_>) -> Result<()> {
-    let header: Header = event.data()?;
+    let header: Header = event.fields()?;
     let order = tables
         .get::<Order>(event.stream_id)?
         .context("a cancellation came before its order")?;

@@ -205,8 +205,9 @@ fn push(fields: &Fields<'_>, batch: &mut EventBatch) -> Result<(), String> {
         metadata: text(8)?,
         occurred_at: big(9)? + EPOCH_2000_MICROS,
         recorded_at: big(10)? + EPOCH_2000_MICROS,
+        fields: None,
     };
-    batch.push(position, EventId(id), |out| packed::write_event(out, &event));
+    batch.push_event(position, EventId(id), &event);
     Ok(())
 }
 

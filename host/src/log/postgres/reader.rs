@@ -268,7 +268,8 @@ fn push(row: &PgRow, batch: &mut EventBatch) -> Result<(), sqlx::Error> {
         metadata: row.try_get(8)?,
         occurred_at: micros(9)?,
         recorded_at: micros(10)?,
+        fields: None,
     };
-    batch.push(position, EventId(id), |out| packed::write_event(out, &event));
+    batch.push_event(position, EventId(id), &event);
     Ok(())
 }

@@ -120,7 +120,8 @@ fn push(row: &Row<'_>, batch: &mut EventBatch) -> rusqlite::Result<()> {
         metadata: text(8)?,
         occurred_at: number(9)?,
         recorded_at: number(10)?,
+        fields: None,
     };
-    batch.push(position, EventId(id), |out| packed::write_event(out, &event));
+    batch.push_event(position, EventId(id), &event);
     Ok(())
 }

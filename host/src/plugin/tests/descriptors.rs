@@ -73,7 +73,7 @@ fn all_that_is_wrong_with_a_descriptor_is_listed() {
     - table 'a': the primary key names column 77, but there are 6 (they count from 0)
     - table 'a': the primary key names column 77, but there are 6 (they count from 0)
     - option 'partition' is 'hash'; this host knows 'stream'
-    - option 'speed' is unknown to this host; it knows 'partition'
+    - option 'speed' is unknown to this host; it knows 'fields' and 'partition'
     "#);
 }
 
@@ -91,4 +91,17 @@ fn a_describe_that_misbehaves_is_refused() {
     assert_snapshot!(spinning, @"describe did not answer: the plugin did not finish a call within 200 ms and was stopped; raise [limits] call_ms_max if it needs longer");
     assert_snapshot!(refusal(&[("describe", "recurse")]), @"describe did not answer: the plugin used more than 256 KiB of stack; raise [limits] stack_bytes_max if its recursion has to be that deep");
     assert_snapshot!(refusal(&[("describe", "eat")]), @"describe did not answer: the plugin wanted 16.1 MiB of memory, and 16 MiB are allowed; raise [limits] memory_bytes_max if it needs that much");
+}
+
+#[test]
+fn declared_fields_are_of_the_packed_lane() {
+    let option = |text: &str| refusal(&[("events", "A"), ("options", text)]);
+    assert_snapshot!(option("fields:[]"), @r#"
+    the plugin's descriptor is not valid: option 'fields' is of the packed lane: an event of `projector` has no place for values; export `packed-projector`, or leave the option out
+    "#);
+    assert!(
+        option("fields:nothing")
+            .to_string()
+            .contains("option 'fields' is not of the form")
+    );
 }

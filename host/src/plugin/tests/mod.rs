@@ -156,8 +156,8 @@ impl GuestTables for Tables {
         Ok(())
     }
 
-    fn change_all(&mut self, changes: Vec<Change>) -> Result<(), TablesError> {
-        changes.into_iter().try_for_each(|change| self.change(change))
+    fn change_packed(&mut self, changes: &[u8], count: Count<'_>) -> Result<(), TablesError> {
+        unpack(changes, count, |change| self.change(change.to_change()))
     }
 
     fn settle(&mut self) -> Result<(), TablesError> {
@@ -188,6 +188,7 @@ fn batch(event_types: &[&str]) -> Call {
                     metadata: "{}",
                     occurred_at: 1_000_000,
                     recorded_at: 2_000_000,
+                    fields: None,
                 },
             );
         });

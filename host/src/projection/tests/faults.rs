@@ -60,6 +60,7 @@ fn batch(events: &[(u64, u32, &str)]) -> Arc<EventBatch> {
                     metadata: "{}",
                     occurred_at: 1,
                     recorded_at: 2,
+                    fields: None,
                 },
             );
         });

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lamphouse_contract::{
     Cell, CellChange, Change, Column, ColumnType, Descriptor, Key, Row, Subscription, TableSchema, Value,
-    semantics,
+    packed, semantics,
 };
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -370,7 +370,7 @@ fn a_new_row_is_not_looked_for_in_a_table_that_was_built_from_nothing() {
     for batch in 0..50 {
         // Each row twice, in batches that follow each other.
         let numbers = (batch * 100..(batch + 2) * 100).map(count);
-        rows.change_all(numbers.collect()).unwrap();
+        change_packed(&mut rows, numbers);
         rows.keep_batch();
         flush(&mut rows);
     }
@@ -381,7 +381,7 @@ fn a_new_row_is_not_looked_for_in_a_table_that_was_built_from_nothing() {
     );
     assert_eq!(stored.reads.load(Ordering::Relaxed), 0);
     // One that was evicted is read, and only once.
-    rows.change_all(vec![count(0), count(9_999_999)]).unwrap();
+    change_packed(&mut rows, [count(0), count(9_999_999)]);
     rows.keep_batch();
     flush(&mut rows);
     assert_eq!(stored.reads.load(Ordering::Relaxed), 1);
@@ -392,4 +392,13 @@ fn a_new_row_is_not_looked_for_in_a_table_that_was_built_from_nothing() {
         .filter(|count| **count == Value::Integer(2))
         .count();
     assert_eq!((written.len(), twice), (5_101, 4_901));
+}
+
+/// Makes changes as a packed projector's call returns them.
+fn change_packed(rows: &mut Rows, changes: impl IntoIterator<Item = Change>) {
+    let mut bytes = Vec::new();
+    changes
+        .into_iter()
+        .for_each(|change| packed::write_change(&mut bytes, &change));
+    rows.change_packed(&bytes, &mut |_| Ok(())).unwrap();
 }

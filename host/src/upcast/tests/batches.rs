@@ -65,6 +65,7 @@ fn batch(events: &[(&str, &str)]) -> Arc<EventBatch> {
                     metadata: "{}",
                     occurred_at: 1,
                     recorded_at: 2,
+                    fields: None,
                 },
             );
         });
@@ -91,6 +92,7 @@ fn lifted(
         filter: &EventFilter {
             any_of: types.iter().map(on).collect(),
         },
+        fields: None,
         events_max,
         bytes_max: usize::MAX,
         stop: &Arc::default(),
@@ -124,6 +126,7 @@ fn a_batch_that_nothing_takes_is_handed_on_as_it_is() {
     let batch = batch(&[("New", "1"), ("Other", "2")]);
     let mut lifting = Lifting {
         filter: &EventFilter::default(),
+        fields: None,
         events_max: 1,
         bytes_max: 1,
         stop: &Arc::default(),

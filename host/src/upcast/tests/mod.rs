@@ -57,6 +57,7 @@ fn event<'a>(position: u64, schema: &'a EventSchema, data: &'a str) -> packed::E
         metadata: r#"{"reason":"a test"}"#,
         occurred_at: 1,
         recorded_at: 2,
+        fields: None,
     }
 }
 

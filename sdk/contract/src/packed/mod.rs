@@ -9,7 +9,7 @@ mod write;
 pub use read::Reader;
 pub use write::{write_array, write_int, write_str, write_uint, write_value, write_value_ref, write_values};
 
-use crate::{Cell, CellChange, Change, Key, Row, Value};
+use crate::{Cell, CellChange, CellRef, Change, ChangeRef, Key, Operation, Row, Value};
 
 /// One event, borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,14 +30,17 @@ pub struct Event<'a> {
     pub event_type: &'a str,
     /// Version of the event type's schema.
     pub schema_version: u32,
-    /// JSON text.
+    /// JSON text; empty where `fields` are given instead.
     pub data: &'a str,
-    /// JSON object text.
+    /// JSON object text; empty where `fields` are given instead.
     pub metadata: &'a str,
     /// Microseconds since 1970.
     pub occurred_at: i64,
     /// Microseconds since 1970.
     pub recorded_at: i64,
+    /// The values of the fields that the projector declares of such events, one after the other, packed; None where
+    /// the event comes whole. See [`crate::fields`].
+    pub fields: Option<&'a [u8]>,
 }
 
 /// One event that an upcaster gives, borrowed; the rest of it is the stored event's.
@@ -65,7 +68,7 @@ impl std::fmt::Display for PackedError {
 
 impl std::error::Error for PackedError {}
 
-const EVENT_FIELDS: usize = 12;
+const EVENT_ENTRIES: usize = 12;
 const LIFTED_FIELDS: usize = 4;
 const NIL: u8 = 0xc0;
 const PUT: u64 = 0;
@@ -122,8 +125,8 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event<'_>) {
         + event.event_type.len()
         + event.data.len()
         + event.metadata.len();
-    out.reserve(texts + 80);
-    write_array(out, EVENT_FIELDS);
+    out.reserve(texts + event.fields.map_or(0, <[u8]>::len) + 80);
+    write_array(out, EVENT_ENTRIES + usize::from(event.fields.is_some()));
     write_uint(out, event.position);
     write_uint(out, u64::from(event.part));
     write_str(out, event.id);
@@ -132,21 +135,34 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event<'_>) {
     write_uint(out, event.stream_version);
     write_str(out, event.event_type);
     write_uint(out, u64::from(event.schema_version));
-    write_str(out, event.data);
-    write_str(out, event.metadata);
+    for text in [event.data, event.metadata] {
+        if event.fields.is_some() && text.is_empty() {
+            out.push(NIL);
+        } else {
+            write_str(out, text);
+        }
+    }
     write_int(out, event.occurred_at);
     write_int(out, event.recorded_at);
+    if let Some(fields) = event.fields {
+        write::write_bin(out, fields);
+    }
 }
 
 /// Reads one event.
 #[inline]
 pub fn read_event<'a>(reader: &mut Reader<'a>) -> Result<Event<'a>, PackedError> {
-    let fields = reader.array()?;
-    if fields != EVENT_FIELDS {
+    let entries = reader.array()?;
+    let has_fields = entries == EVENT_ENTRIES + 1;
+    if entries != EVENT_ENTRIES && !has_fields {
         return Err(reader.error(format_args!(
-            "an event has {fields} entries instead of {EVENT_FIELDS}"
+            "an event has {entries} entries instead of {EVENT_ENTRIES}, or one more with declared fields"
         )));
     }
+    let text = |reader: &mut Reader<'a>| match has_fields {
+        true => reader.str_or_nil().map(Option::unwrap_or_default),
+        false => reader.str(),
+    };
     Ok(Event {
         position: reader.uint()?,
         part: reader.uint32()?,
@@ -156,10 +172,11 @@ pub fn read_event<'a>(reader: &mut Reader<'a>) -> Result<Event<'a>, PackedError>
         stream_version: reader.uint()?,
         event_type: reader.str()?,
         schema_version: reader.uint32()?,
-        data: reader.str()?,
-        metadata: reader.str()?,
+        data: text(reader)?,
+        metadata: text(reader)?,
         occurred_at: reader.int()?,
         recorded_at: reader.int()?,
+        fields: if has_fields { Some(reader.bin()?) } else { None },
     })
 }
 
@@ -263,53 +280,58 @@ fn write_cells(out: &mut Vec<u8>, operation: u64, table: u32, key: &[Value], cel
 
 /// Reads one change.
 pub fn read_change(reader: &mut Reader<'_>) -> Result<Change, PackedError> {
+    let mut change = ChangeRef::default();
+    read_change_ref(reader, &mut change)?;
+    Ok(change.to_change())
+}
+
+/// Reads one change without copying its values; what was in `into` is forgotten.
+#[inline]
+pub fn read_change_ref<'a>(reader: &mut Reader<'a>, into: &mut ChangeRef<'a>) -> Result<(), PackedError> {
     let entries = reader.array()?;
-    let operation = reader.uint()?;
-    let due = match operation {
-        PUT | REMOVE => 3,
-        PATCH | UPSERT => 4,
-        _ => return Err(reader.error(format_args!("operation {operation} is unknown"))),
+    let (operation, due) = match reader.uint()? {
+        PUT => (Operation::Put, 3),
+        PATCH => (Operation::Patch, 4),
+        UPSERT => (Operation::Upsert, 4),
+        REMOVE => (Operation::Remove, 3),
+        other => return Err(reader.error(format_args!("operation {other} is unknown"))),
     };
     if entries != due {
         return Err(reader.error(format_args!("a change has {entries} entries instead of {due}")));
     }
-    let table = reader.uint32()?;
-    let values = reader.values()?;
-    Ok(match operation {
-        PUT => Change::Put { table, row: values },
-        PATCH => Change::Patch {
-            table,
-            key: values,
-            cells: read_cells(reader)?,
-        },
-        UPSERT => Change::Upsert {
-            table,
-            key: values,
-            cells: read_cells(reader)?,
-        },
-        _ => Change::Remove { table, key: values },
-    })
+    into.operation = operation;
+    into.table = reader.uint32()?;
+    into.values.clear();
+    into.cells.clear();
+    let count = reader.array()?;
+    // A value takes at least one byte, so a count beyond the bytes that are left is a lie.
+    reader.plausible(count)?;
+    for _ in 0..count {
+        into.values.push(reader.value()?);
+    }
+    if due == 4 {
+        read_cells(reader, &mut into.cells)?;
+    }
+    Ok(())
 }
 
-fn read_cells(reader: &mut Reader<'_>) -> Result<Vec<Cell>, PackedError> {
+fn read_cells<'a>(reader: &mut Reader<'a>, cells: &mut Vec<CellRef<'a>>) -> Result<(), PackedError> {
     let entries = reader.array()?;
     if entries % 3 != 0 {
         return Err(reader.error(format_args!("cells have {entries} entries, not three a cell")));
     }
     reader.plausible(entries)?;
-    let mut cells = Vec::with_capacity((entries / 3).min(read::RESERVE_MAX));
     for _ in 0..entries / 3 {
         let column = reader.uint32()?;
-        let change = reader.uint()?;
-        let value = reader.value()?.to_value();
-        let change = match change {
-            SET => CellChange::Set(value),
-            ADD => CellChange::Add(value),
-            _ => return Err(reader.error(format_args!("cell change {change} is unknown"))),
+        let adds = match reader.uint()? {
+            SET => false,
+            ADD => true,
+            change => return Err(reader.error(format_args!("cell change {change} is unknown"))),
         };
-        cells.push(Cell { column, change });
+        let value = reader.value()?;
+        cells.push(CellRef { column, adds, value });
     }
-    Ok(cells)
+    Ok(())
 }
 
 /// Reads a sequence of changes.

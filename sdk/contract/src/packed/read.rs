@@ -109,6 +109,17 @@ impl<'a> Reader<'a> {
         self.str().map(Some)
     }
 
+    /// Bytes.
+    #[inline]
+    pub fn bin(&mut self) -> Result<&'a [u8]> {
+        let tag = self.byte()?;
+        if !(0xc4..=0xc6).contains(&tag) {
+            return Err(self.unexpected(tag, "a byte list"));
+        }
+        let length = self.length(tag - 0xc4)?;
+        self.slice(length)
+    }
+
     /// A value; its text is borrowed.
     #[inline]
     pub fn value(&mut self) -> Result<ValueRef<'a>> {

@@ -59,7 +59,7 @@ pub fn write_str(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-fn write_bin(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn write_bin(out: &mut Vec<u8>, bytes: &[u8]) {
     match bytes.len() {
         length @ 0..=0xff => write_head(out, 0xc4, &[length as u8]),
         length @ 0x100..=0xffff => write_head(out, 0xc5, &(length as u16).to_be_bytes()),

@@ -3,7 +3,7 @@
 //! - [`conform_row`], [`conform_key`], [`is_conformed_key`], [`conform_prefix`]: a guest's values checked and brought to their one form.
 //! - [`upsert`], [`patch`]: what cells make of a row.
 //! - [`conform_cells`], [`merge_cells`]: changes of a row that is not at hand.
-//! - [`ordered_key`], [`ordered_index`]: keys as bytes that sort.
+//! - [`ordered_key`], [`ordered_key_ref`], [`ordered_index`]: keys as bytes that sort.
 //! - [`check`]: whether what a plugin declares can be kept at all.
 
 mod add;
@@ -18,7 +18,7 @@ pub use check::{
     COLUMNS_MAX, INDEX_COLUMNS_MAX, INDEXES_MAX, KEY_COLUMNS_MAX, NAME_BYTES_MAX, TABLES_MAX, check,
     check_upcaster, column_name_error, plugin_name_error, table_name_error,
 };
-pub use ordered::{ordered_index, ordered_key};
+pub use ordered::{ordered_index, ordered_key, ordered_key_ref};
 
 use crate::{
     Cell, CellChange, Column, ColumnType, Decimal, DecimalError, Key, Row, TableSchema, Value, ValueRef,
@@ -428,7 +428,7 @@ fn named(name: &str) -> String {
     shown_to(name, NAME_BYTES_MAX)
 }
 
-fn shown_to(text: &str, chars_max: usize) -> String {
+pub(crate) fn shown_to(text: &str, chars_max: usize) -> String {
     let mut shown: String = text
         .chars()
         .take(chars_max)
