@@ -73,7 +73,9 @@ impl<'a> FieldValues<'a> {
 #[cold]
 fn unexpected<T>(value: &ValueRef<'_>, wanted: &str) -> Result<T> {
     Err(match value {
-        ValueRef::Null => Error::new(format_args!("it is null or not there, and {wanted} is due")),
+        ValueRef::Null => Error::new(format_args!(
+            "missing field: null or not there, where {wanted} is due"
+        )),
         value => Error::new(format_args!("{value:?} where {wanted} is due")),
     })
 }

@@ -112,7 +112,7 @@ fn what_is_not_as_declared_fails_with_path_and_place() {
     for (data, why) in [
         (
             json!({"quantity": 3, "price": {"amount": "2.5"}, "tags": []}),
-            "LineAdded: /data/sku: it is null or not there, and a text is due",
+            "LineAdded: /data/sku: missing field: null or not there, where a text is due",
         ),
         (
             json!({"sku": "a", "quantity": 70_000, "price": {"amount": "2.5"}, "tags": []}),
