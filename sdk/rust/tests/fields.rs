@@ -103,7 +103,7 @@ fn fields_come_as_values_whatever_else_the_event_has() {
     harness.given_event(&line(data));
     assert_eq!(harness.row("order-1"), Some(due()));
     harness.given("order-1", "Shipped", json!({}));
-    assert_eq!(harness.row::<LineRow>("order-1").unwrap().shipped, true);
+    assert!(harness.row::<LineRow>("order-1").unwrap().shipped);
     harness.assert_same_at_any_batch_size();
 }
 
