@@ -334,6 +334,13 @@ pub(super) const TARGETS: &[Target] = &[
     shown("peers", "peers: Emmett 0.42", RATE, More),
     shown("peers", "peers: Emmett 0.42, batches of 1,000", RATE, More),
     shown("peers", "peers: Python eventsourcing 9.5", RATE, More),
+    shown("peers", "peers: Axon Framework 4.11", RATE, More),
+    shown(
+        "peers",
+        "peers: Axon Framework 4.11, batches of 1,000",
+        RATE,
+        More,
+    ),
     shown(
         "peers",
         "peers: Lamphouse on PostgreSQL / Emmett, batches of 1,000",
@@ -343,6 +350,12 @@ pub(super) const TARGETS: &[Target] = &[
     shown(
         "peers",
         "peers: Lamphouse on PostgreSQL / Python eventsourcing",
+        RATIO,
+        More,
+    ),
+    shown(
+        "peers",
+        "peers: Lamphouse on PostgreSQL / Axon, batches of 1,000",
         RATIO,
         More,
     ),
