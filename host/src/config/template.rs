@@ -78,7 +78,7 @@ data = ".lamphouse"
 
 [pipeline]
 # Events and bytes of one plugin call. More than 2,000 events gain next to nothing; lower it for plugins whose calls are slow.
-# batch_events_max = 2_000
+# batch_events_max = 4_000
 # batch_bytes_max = 4_194_304
 # Events of one table transaction while behind the head. Raise it for rebuild speed; lower it for short transactions.
 # flush_events_max = 100_000

@@ -43,7 +43,7 @@ impl Default for PluginLimits {
 /// How a projection moves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PipelineLimits {
-    /// Events of one plugin call. More than 2,000 gain next to nothing; lower it for plugins whose calls are slow.
+    /// Events of one plugin call. More than 4,000 gain next to nothing; lower it for plugins whose calls are slow.
     pub batch_events_max: u64,
     /// Bytes of one plugin call's events.
     pub batch_bytes_max: u64,
@@ -68,7 +68,7 @@ pub struct PipelineLimits {
 impl Default for PipelineLimits {
     fn default() -> Self {
         Self {
-            batch_events_max: 2_000,
+            batch_events_max: 4_000,
             batch_bytes_max: 4 << 20,
             flush_events_max: 100_000,
             queue_batches_max: 8,
