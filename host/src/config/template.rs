@@ -77,7 +77,7 @@ data = ".lamphouse"
 # log_line_bytes_max = 2_000
 
 [pipeline]
-# Events and bytes of one plugin call. More than 2,000 events gain next to nothing; lower it for plugins whose calls are slow.
+# Events and bytes of one plugin call. More than 4,000 events gain next to nothing; lower it for plugins whose calls are slow.
 # batch_events_max = 4_000
 # batch_bytes_max = 4_194_304
 # Events of one table transaction while behind the head. Raise it for rebuild speed; lower it for short transactions.
