@@ -75,9 +75,9 @@ enum Command {
     Floor {
         #[arg(long)]
         log: String,
-        /// Only the columns that the projectors look at, in one query
-        #[arg(long)]
-        least: bool,
+        /// What is read and parsed of each event
+        #[arg(long, value_enum)]
+        form: floor::Form,
     },
     /// Copy the log into a table with jsonb
     SqlPrepare {
@@ -176,7 +176,7 @@ fn main() -> Result<()> {
             }
             print(&digest::read(&mut database, workload, &suffix, thousandths)?)
         }
-        Command::Floor { log, least } => print(&floor::run(&log, least)?),
+        Command::Floor { log, form } => print(&floor::run(&log, form)?),
         Command::SqlPrepare { log } => sql::prepare(&log),
         Command::Sql {
             workload,

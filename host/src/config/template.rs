@@ -87,7 +87,7 @@ data = ".lamphouse"
 # Bytes of rows that one generation keeps in memory. Raise it until the hot rows fit.
 # cache_bytes_max = 268_435_456
 # Longest table transaction of a rebuild beside live projections. Raise it for rebuild speed; lower it for live latency.
-# rebuild_transaction_ms_max = 20
+# rebuild_transaction_ms_max = 12
 # Workers of one rebuild of a projector that declares partition = stream; never more than there are cores.
 # rebuild_workers_max = 8
 # Share of the time that a rebuild may use: 100 is as fast as the machine allows.

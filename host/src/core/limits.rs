@@ -73,7 +73,7 @@ impl Default for PipelineLimits {
             flush_events_max: 100_000,
             queue_batches_max: 8,
             cache_bytes_max: 256 << 20,
-            rebuild_transaction_ms_max: 20,
+            rebuild_transaction_ms_max: 12,
             rebuild_workers_max: 8,
             rebuild_share_percent: 100,
         }

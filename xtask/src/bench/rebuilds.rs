@@ -133,20 +133,25 @@ fn one_run(
         report.add(&name(who), rate);
         said.push_str(&format!(", {against} {rate:.1}"));
     };
-    let floor = probe::rate(&["floor", "--log", &place.log])?;
-    compare("read + parse, one thread", "read + parse", floor, report);
-    let least = probe::rate(&["floor", "--log", &place.log, "--least"])?;
-    compare(
-        "read + parse, five columns",
-        "read + parse, five columns",
-        least,
-        report,
-    );
+    for (form, who, against) in [
+        ("whole", "read + parse, one thread", "read + parse"),
+        ("borrowed", "read + parse, borrowed", "read + parse, borrowed"),
+        (
+            "least",
+            "read + parse, five columns",
+            "read + parse, five columns",
+        ),
+    ] {
+        let floor = probe::rate(&["floor", "--log", &place.log, "--form", form])?;
+        compare(who, against, floor, report);
+    }
     let naive = naive(place, workload, truths, run)?;
     compare("naive sqlx", "naive sqlx", naive, report);
     if matches!(place.on, On::Postgres(_)) {
         let trigger = in_sql(place, workload, "trigger", &truths.trigger)?;
         compare("row trigger", "row trigger", trigger, report);
+        let trigger = in_sql(place, workload, "trigger-tuned", &truths.trigger)?;
+        compare("row trigger, tuned", "row trigger, tuned", trigger, report);
         let set = in_sql(place, workload, "set", &truths.all)?;
         compare("set-based SQL", "set-based SQL", set, report);
         let tuned = in_sql(place, workload, "tuned", &truths.all)?;
@@ -248,7 +253,7 @@ fn in_sql(place: &Ready<'_>, workload: &Workload, way: &str, truth: &Value) -> R
         "--log",
         &place.log,
     ];
-    if way == "trigger" {
+    if way.starts_with("trigger") {
         arguments.extend(["--limit", &limit]);
     }
     let rate = probe::rate(&arguments)?;

@@ -86,6 +86,13 @@ pub(super) const TARGETS: &[Target] = &[
     ),
     shown("synthetic", "SQLite naive sqlx", RATE, More),
     shown("synthetic", "SQLite read + parse, one thread", RATE, More),
+    shown("synthetic", "SQLite read + parse, borrowed", RATE, More),
+    shown(
+        "synthetic",
+        "SQLite rebuild / read + parse, borrowed",
+        RATIO,
+        More,
+    ),
     shown("synthetic", "SQLite read + parse, five columns", RATE, More),
     shown(
         "synthetic",
@@ -135,9 +142,23 @@ pub(super) const TARGETS: &[Target] = &[
     shown("synthetic", "PostgreSQL rebuild", RATE, More),
     shown("synthetic", "PostgreSQL naive sqlx", RATE, More),
     shown("synthetic", "PostgreSQL row trigger", RATE, More),
+    shown("synthetic", "PostgreSQL row trigger, tuned", RATE, More),
+    shown(
+        "synthetic",
+        "PostgreSQL rebuild / row trigger, tuned",
+        RATIO,
+        More,
+    ),
     shown("synthetic", "PostgreSQL set-based SQL", RATE, More),
     shown("synthetic", "PostgreSQL set-based SQL, tuned", RATE, More),
     shown("synthetic", "PostgreSQL read + parse, one thread", RATE, More),
+    shown("synthetic", "PostgreSQL read + parse, borrowed", RATE, More),
+    shown(
+        "synthetic",
+        "PostgreSQL rebuild / read + parse, borrowed",
+        RATIO,
+        More,
+    ),
     shown("synthetic", "PostgreSQL read + parse, five columns", RATE, More),
     shown(
         "synthetic",
@@ -177,6 +198,13 @@ pub(super) const TARGETS: &[Target] = &[
     shown("retail", "retail: SQLite rebuild", RATE, More),
     shown("retail", "retail: SQLite naive sqlx", RATE, More),
     shown("retail", "retail: SQLite read + parse, one thread", RATE, More),
+    shown("retail", "retail: SQLite read + parse, borrowed", RATE, More),
+    shown(
+        "retail",
+        "retail: SQLite rebuild / read + parse, borrowed",
+        RATIO,
+        More,
+    ),
     shown("retail", "retail: SQLite read + parse, five columns", RATE, More),
     shown(
         "retail",
@@ -218,12 +246,26 @@ pub(super) const TARGETS: &[Target] = &[
     shown("retail", "retail: PostgreSQL rebuild", RATE, More),
     shown("retail", "retail: PostgreSQL naive sqlx", RATE, More),
     shown("retail", "retail: PostgreSQL row trigger", RATE, More),
+    shown("retail", "retail: PostgreSQL row trigger, tuned", RATE, More),
+    shown(
+        "retail",
+        "retail: PostgreSQL rebuild / row trigger, tuned",
+        RATIO,
+        More,
+    ),
     shown("retail", "retail: PostgreSQL set-based SQL", RATE, More),
     shown("retail", "retail: PostgreSQL set-based SQL, tuned", RATE, More),
     shown(
         "retail",
         "retail: PostgreSQL read + parse, one thread",
         RATE,
+        More,
+    ),
+    shown("retail", "retail: PostgreSQL read + parse, borrowed", RATE, More),
+    shown(
+        "retail",
+        "retail: PostgreSQL rebuild / read + parse, borrowed",
+        RATIO,
         More,
     ),
     shown(
