@@ -562,9 +562,12 @@ impl<'a> Pipeline<'a> {
                 deadline_factor,
                 stop: self.stop.clone(),
             };
+            let first = batch.position(range.start).0;
+            let span = tracing::debug_span!("project", first, events = range.len()).entered();
             self.status.set_call(0, Some(Instant::now()));
             let (report, result) = self.workers.project(&self.spec.plugin, call);
             self.status.set_call(0, None);
+            drop(span);
             let projected = if result.is_ok() { range.len() } else { 0 };
             let profiler = self.status.profiler();
             profiler.called(projected, report.nanos, report.rows_nanos);

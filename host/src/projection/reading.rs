@@ -167,6 +167,7 @@ impl Reading {
     ) -> Result<Arc<EventBatch>, LogError> {
         let events_max = usize::try_from(self.limits.batch_events_max).unwrap_or(usize::MAX);
         let bytes_max = usize::try_from(self.limits.batch_bytes_max).unwrap_or(usize::MAX);
+        let _span = tracing::debug_span!("read", after = after.0).entered();
         let shared = self
             .tail
             .read(&*self.log, after, head, &self.filter, events_max, bytes_max)?;

@@ -376,14 +376,20 @@ impl Attempt<'_> {
         };
         let writing = &writing;
         let id = generation.id;
+        // What the threads of a run do is told within it, stage by stage.
+        let span = tracing::debug_span!("projection", projection = %generation.projection, generation = %id);
+        let (of_reader, of_writer) = (span.clone(), span.clone());
+        let _entered = span.enter();
         std::thread::scope(|scope| {
             let started = std::thread::Builder::new()
                 .name(format!("read-{id}"))
-                .spawn_scoped(scope, move || reading.run())
+                .spawn_scoped(scope, move || of_reader.in_scope(|| reading.run()))
                 .and_then(|_| {
                     std::thread::Builder::new()
                         .name(format!("write-{id}"))
-                        .spawn_scoped(scope, move || writing.run(&writes, &to_acknowledge))
+                        .spawn_scoped(scope, move || {
+                            of_writer.in_scope(|| writing.run(&writes, &to_acknowledge));
+                        })
                 });
             let reason = match started {
                 Ok(_) => {

@@ -64,12 +64,18 @@ impl Writing {
     /// database is away; the flush is marked as tried, and is for the writing thread.
     pub(crate) fn at_once(&self, write: &mut Write) -> Option<Written> {
         let began = Instant::now();
-        let result = self.writer.lock().flush(&write.flush, write.live);
+        let result = self.flush(write);
         if matches!(&result, Err(error) if is_worth_another_try(error)) {
             write.tried = true;
             return None;
         }
         Some(self.written(write, result, None, began))
+    }
+
+    fn flush(&self, write: &Write) -> Result<(), StoreError> {
+        let _span =
+            tracing::debug_span!("flush", to = write.flush.to.position.0, live = write.live).entered();
+        self.writer.lock().flush(&write.flush, write.live)
     }
 
     fn written(
@@ -99,7 +105,7 @@ impl Writing {
     fn write(&self, write: &Write, mut tried: bool) -> Result<(), StoreError> {
         let mut backoff = Backoff::default();
         loop {
-            let result = self.writer.lock().flush(&write.flush, write.live);
+            let result = self.flush(write);
             match result {
                 Ok(()) => {
                     if backoff.tries() > 0 {

@@ -346,9 +346,13 @@ impl Working {
         };
         rows.begin(&share, range.clone());
         let status = &self.hands.status;
+        let generation = self.hands.generation.id;
+        let span = tracing::debug_span!("project", %generation, worker = self.number, events = share.len())
+            .entered();
         status.set_call(self.number, Some(Instant::now()));
         let (mut rows, report, result) = self.hands.plugin.project(&call, rows);
         status.set_call(self.number, None);
+        drop(span);
         let profiler = status.profiler();
         let projected = if result.is_ok() { range.len() } else { 0 };
         profiler.called(projected, report.nanos, report.rows_nanos);
