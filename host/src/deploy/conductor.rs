@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, select};
 use parking_lot::RwLock;
 
+use super::address::Address;
 use super::chores::Done;
 use super::fleet::{Generation, Projection};
 use super::host::Mode;
@@ -57,7 +58,7 @@ pub(crate) struct Conductor {
     pub(crate) to_self: Sender<Message>,
     pub(crate) runner_events: Receiver<RunnerEvent>,
     pub(crate) ownership: Option<Box<dyn Ownership>>,
-    pub(crate) address: Option<String>,
+    pub(crate) address: Address,
     pub(crate) folder: Option<Folder>,
     pub(crate) files: Files,
     pub(crate) stager: Option<Stager>,
@@ -140,15 +141,10 @@ impl Conductor {
             }
             Message::Chore(projection, done) => self.chore_done(&projection, done),
             Message::Announce(address) => {
-                if let Some(ownership) = &mut self.ownership
-                    && let Err(error) = ownership.announce(&address)
-                {
-                    self.problems.insert(
-                        "address",
-                        format!("the host's address cannot be recorded: {error}"),
-                    );
+                self.address.set(address);
+                if let Some(ownership) = &mut self.ownership {
+                    self.address.record(&mut **ownership, &mut self.problems);
                 }
-                self.address = Some(address);
             }
             Message::Stop => {}
         }
@@ -194,6 +190,7 @@ impl Conductor {
         if let Some(ownership) = &mut self.ownership {
             self.next_ownership = Instant::now() + OWNERSHIP_EVERY;
             if ownership.is_held() {
+                self.address.record(&mut **ownership, &mut self.problems);
                 return true;
             }
             tracing::warn!(
@@ -207,14 +204,8 @@ impl Conductor {
         self.next_ownership = Instant::now() + STANDBY_EVERY;
         match self.surroundings.store.try_own() {
             Ok(Some(mut ownership)) => {
-                if let Some(address) = &self.address
-                    && let Err(error) = ownership.announce(address)
-                {
-                    self.problems.insert(
-                        "address",
-                        format!("the host's address cannot be recorded: {error}"),
-                    );
-                }
+                self.address.forget();
+                self.address.record(&mut *ownership, &mut self.problems);
                 self.ownership = Some(ownership);
                 self.problems.remove("owner");
                 tracing::info!("This host owns the tables database");

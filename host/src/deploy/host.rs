@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded, unbounded};
 use parking_lot::{Mutex, RwLock};
 
+use super::address::Address;
 use super::conductor::{Conductor, Message};
 use super::operator::{HostStatus, OperateError, Operator, Outcome, Verb};
 use super::stage::{Files, Stager};
@@ -136,7 +137,7 @@ impl Host {
             to_self: to_conductor.clone(),
             runner_events,
             ownership,
-            address: None,
+            address: Address::default(),
             folder,
             files: Files::default(),
             stager,

@@ -9,6 +9,7 @@
 //! threads and reports back; whatever fails, the old version runs on and the status says why. What is stored is the
 //! truth: after each step that changes it, it is read again. Deliberately not here: rows.
 
+mod address;
 mod advance;
 mod choose;
 mod chores;

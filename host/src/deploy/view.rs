@@ -59,7 +59,7 @@ impl View {
             loaded: conductor.loaded,
             judged: conductor.judged && conductor.loaded,
             owns: conductor.ownership.is_some(),
-            address: conductor.address.clone(),
+            address: conductor.address.get().map(str::to_owned),
             problems: conductor.problems.values().cloned().collect(),
             files: conductor.file_status.clone(),
             wanted_upcasters: conductor.wanted_upcasters.clone(),

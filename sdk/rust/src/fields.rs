@@ -56,15 +56,22 @@ pub trait FromField<'a>: Sized {
 
 /// The values of one event's fields, read one after the other.
 #[doc(hidden)]
-pub struct FieldValues<'a>(Reader<'a>);
+pub struct FieldValues<'a> {
+    values: Reader<'a>,
+    /// Where the one is that was read last.
+    path: &'static str,
+}
 
 impl<'a> FieldValues<'a> {
     /// The next one, which is at this path.
     #[doc(hidden)]
     #[inline]
     pub fn read<T: FromField<'a>>(&mut self, path: &'static str) -> Result<T> {
-        match T::from_field(self.0.value()?) {
+        self.path = path;
+        let value = self.values.value()?;
+        match T::from_field(value) {
             Ok(value) => Ok(value),
+            Err(error) if value == ValueRef::Null => Err(error.context(format_args!("missing field {path}"))),
             Err(error) => Err(error.context(path)),
         }
     }
@@ -73,9 +80,7 @@ impl<'a> FieldValues<'a> {
 #[cold]
 fn unexpected<T>(value: &ValueRef<'_>, wanted: &str) -> Result<T> {
     Err(match value {
-        ValueRef::Null => Error::new(format_args!(
-            "missing field: null or not there, where {wanted} is due"
-        )),
+        ValueRef::Null => Error::new(format_args!("null or not there, where {wanted} is due")),
         value => Error::new(format_args!("{value:?} where {wanted} is due")),
     })
 }
@@ -165,10 +170,22 @@ impl<'a> Declared<'a> {
             )));
         }
         match self.values {
-            Ok(values) => match T::from_values(&mut FieldValues(Reader::new(values))) {
-                Ok(fields) => Ok(fields),
-                Err(error) => Err(error.context(event_type).made_here()),
-            },
+            Ok(values) => {
+                let mut values = FieldValues {
+                    values: Reader::new(values),
+                    path: "",
+                };
+                match T::from_values(&mut values) {
+                    Ok(fields) => Ok(fields),
+                    Err(error) => {
+                        let part = match values.path.starts_with("/metadata") {
+                            true => "metadata",
+                            false => "data",
+                        };
+                        Err(error.context(format_args!("{part} of {event_type}")).made_here())
+                    }
+                }
+            }
             Err(why) => Err(Error::new(why)),
         }
     }

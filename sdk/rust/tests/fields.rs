@@ -112,11 +112,11 @@ fn what_is_not_as_declared_fails_with_path_and_place() {
     for (data, why) in [
         (
             json!({"quantity": 3, "price": {"amount": "2.5"}, "tags": []}),
-            "LineAdded: /data/sku: missing field: null or not there, where a text is due",
+            "data of LineAdded: missing field /data/sku: null or not there, where a text is due",
         ),
         (
             json!({"sku": "a", "quantity": 70_000, "price": {"amount": "2.5"}, "tags": []}),
-            "LineAdded: /data/quantity: 70000 does not fit u16",
+            "data of LineAdded: /data/quantity: 70000 does not fit u16",
         ),
         (
             json!({"sku": "a", "quantity": 3, "price": {"amount": 2.5}, "tags": []}),
