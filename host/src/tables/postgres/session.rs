@@ -66,9 +66,19 @@ impl Failure {
         }
     }
 
-    /// Whether a lock was not given in time, or a deadlock was broken at our cost: worth another try.
+    /// Whether a lock was not given in time, a deadlock was broken at our cost, or somebody's GRANT or ALTER of the same
+    /// view, which takes no lock, came in between: worth another try.
     pub(super) fn is_lock(&self) -> bool {
-        matches!(self.sqlstate().as_deref(), Some("55P03" | "40P01"))
+        match self.sqlstate().as_deref() {
+            Some("55P03" | "40P01") => true,
+            Some("XX000") => self.says("tuple concurrently updated"),
+            _ => false,
+        }
+    }
+
+    /// Whether the server's message is this one, which no SQLSTATE tells from others.
+    fn says(&self, message: &str) -> bool {
+        matches!(self, Self::Sql(sqlx::Error::Database(error)) if error.message() == message)
     }
 }
 

@@ -59,6 +59,33 @@ fn a_role_with_a_grant_on_the_view_alone_reads_through_every_state_of_a_switch()
     scratch.user().run(&format!("DROP OWNED BY {role}")).unwrap();
 }
 
+#[test]
+fn a_grant_that_is_made_while_a_switch_is_finished_does_not_stop_it() {
+    let Some(scratch) = Scratch::new() else { return };
+    let store = scratch.open();
+    go_live(&*store, None, &built(&*store, 1)).unwrap();
+    let role = scratch.role("late");
+    let mut user = Connection::new(&scratch.url);
+    user.run(&format!("CREATE ROLE {role}")).unwrap();
+    // The server lets neither of the two wait for the other by a lock: who comes second fails.
+    user.run(&format!("BEGIN; GRANT SELECT ON orders TO {role}"))
+        .unwrap();
+    let granting = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(60));
+        user.run("COMMIT").unwrap();
+        user
+    });
+    finished(&*store);
+    let mut user = granting.join().unwrap();
+    assert_eq!(
+        user.one(&format!(
+            "SELECT has_table_privilege('{role}', 'orders', 'SELECT')::text"
+        )),
+        "true"
+    );
+    user.run(&format!("DROP OWNED BY {role}")).unwrap();
+}
+
 fn retyped() -> std::sync::Arc<Descriptor> {
     let orders = table(
         "orders",
