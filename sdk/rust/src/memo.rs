@@ -10,7 +10,7 @@
 use hashbrown::HashTable;
 use lamphouse_contract::packed;
 use lamphouse_contract::semantics::{self, Violation};
-use lamphouse_contract::{Cell, Change, Descriptor, Key, Row, TableSchema, ValueRef};
+use lamphouse_contract::{Cell, Descriptor, Key, Row, TableSchema, Value, ValueRef};
 
 use crate::host::Host;
 use crate::{Error, Result};
@@ -18,18 +18,35 @@ use crate::{Error, Result};
 #[derive(Default)]
 pub(crate) struct Memo {
     entries: Vec<Entry>,
-    /// Places in `entries`, by table and key.
-    places: HashTable<u32>,
-    /// The packed key that is looked for.
+    /// By table and key.
+    places: HashTable<Place>,
+    /// The keys' bytes, one after the other: found with one look less than in a box each.
+    keys: Vec<u8>,
+    /// The bytes of the key that is looked for, where they are not at hand.
     scratch: Vec<u8>,
 }
 
 struct Entry {
     table: u32,
-    /// The packed key, conformed, so that equal keys are equal bytes.
-    packed_key: Box<[u8]>,
+    /// Conformed, so that there is one form of each key.
     key: Key,
     state: State,
+}
+
+/// Where an entry is, and its key's bytes in [`Memo::keys`].
+struct Place {
+    at: u32,
+    table: u32,
+    start: u32,
+    length: u32,
+}
+
+impl Place {
+    #[inline]
+    fn bytes<'k>(&self, keys: &'k [u8]) -> &'k [u8] {
+        let start = self.start as usize;
+        &keys[start..start + self.length as usize]
+    }
 }
 
 enum State {
@@ -44,44 +61,67 @@ enum State {
 impl Memo {
     /// The place of a row; made where there is none. The key must be conformed.
     pub(crate) fn place(&mut self, table: u32, key: Key) -> usize {
-        self.scratch.clear();
-        packed::write_values(&mut self.scratch, &key);
-        self.place_of_scratch(table, || key)
+        self.with_scratch(|memo, bytes| {
+            // All keys of a table have the same types, so that a text may stand for itself.
+            match &*key {
+                [Value::Text(text)] => bytes.extend_from_slice(text.as_bytes()),
+                values => packed::write_values(bytes, values),
+            }
+            memo.place_of_bytes(table, bytes, || key)
+        })
     }
 
     /// The same for a key that is borrowed: it is copied only where there is no place yet.
+    #[inline]
     pub(crate) fn place_of(&mut self, table: u32, key: &[ValueRef<'_>]) -> usize {
-        self.scratch.clear();
-        packed::write_array(&mut self.scratch, key.len());
-        for &value in key {
-            packed::write_value_ref(&mut self.scratch, value);
+        let own = || key.iter().map(|value| value.to_value()).collect();
+        if let [ValueRef::Text(text)] = key {
+            return self.place_of_bytes(table, text.as_bytes(), own);
         }
-        self.place_of_scratch(table, || key.iter().map(|value| value.to_value()).collect())
+        self.with_scratch(|memo, bytes| {
+            packed::write_array(bytes, key.len());
+            for &value in key {
+                packed::write_value_ref(bytes, value);
+            }
+            memo.place_of_bytes(table, bytes, own)
+        })
     }
 
-    fn place_of_scratch(&mut self, table: u32, key: impl FnOnce() -> Key) -> usize {
-        let entries = &self.entries;
-        let hash = hash(table, &self.scratch);
-        let found = self.places.find(hash, |&at| {
-            let entry = &entries[at as usize];
-            entry.table == table && is_same(&entry.packed_key, &self.scratch)
-        });
-        if let Some(&at) = found {
-            return at as usize;
+    fn with_scratch(&mut self, place: impl FnOnce(&mut Self, &mut Vec<u8>) -> usize) -> usize {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        let at = place(self, &mut scratch);
+        self.scratch = scratch;
+        at
+    }
+
+    #[inline]
+    fn place_of_bytes(&mut self, table: u32, bytes: &[u8], key: impl FnOnce() -> Key) -> usize {
+        let hash = hash(table, bytes);
+        let is_it = |place: &Place| place.table == table && is_same(place.bytes(&self.keys), bytes);
+        match self.places.find(hash, is_it) {
+            Some(place) => place.at as usize,
+            None => self.insert(hash, table, bytes, key()),
         }
-        let key = key();
+    }
+
+    #[cold]
+    fn insert(&mut self, hash: u64, table: u32, bytes: &[u8], key: Key) -> usize {
         let at = self.entries.len();
-        let packed_key = self.scratch.as_slice().into();
+        let place = Place {
+            at: at as u32,
+            table,
+            start: self.keys.len() as u32,
+            length: bytes.len() as u32,
+        };
+        self.keys.extend_from_slice(bytes);
+        let keys = &self.keys;
+        self.places
+            .insert_unique(hash, place, |place| self::hash(place.table, place.bytes(keys)));
         self.entries.push(Entry {
             table,
-            packed_key,
             key,
             state: State::Unknown,
-        });
-        let entries = &self.entries;
-        self.places.insert_unique(hash, at as u32, |&at| {
-            let entry = &entries[at as usize];
-            hash_of(entry)
         });
         at
     }
@@ -114,9 +154,8 @@ impl Memo {
         }
         let mut reads = Vec::new();
         for &at in &wanted {
-            packed::write_array(&mut reads, 2);
-            packed::write_uint(&mut reads, self.entries[at].table.into());
-            reads.extend_from_slice(&self.entries[at].packed_key);
+            let entry = &self.entries[at];
+            packed::write_read(&mut reads, entry.table, &entry.key);
         }
         let bytes = host.read(&reads)?;
         let mut answers = packed::answers(&bytes);
@@ -235,23 +274,15 @@ impl Memo {
                     *dirty = false;
                 }
                 State::Known { row: None, dirty } => {
-                    packed::write_change(
-                        out,
-                        &Change::Remove {
-                            table: entry.table,
-                            key: entry.key.clone(),
-                        },
-                    );
+                    packed::write_remove(out, entry.table, &entry.key);
                     *dirty = false;
                 }
                 State::Pending { cells, must_exist } => {
-                    let (table, key, cells) = (entry.table, entry.key.clone(), std::mem::take(cells));
-                    let change = if *must_exist {
-                        Change::Patch { table, key, cells }
+                    if *must_exist {
+                        packed::write_patch(out, entry.table, &entry.key, cells);
                     } else {
-                        Change::Upsert { table, key, cells }
-                    };
-                    packed::write_change(out, &change);
+                        packed::write_upsert(out, entry.table, &entry.key, cells);
+                    }
                     entry.state = State::Unknown;
                 }
             }
@@ -291,27 +322,37 @@ fn absent(table: &TableSchema, key: &Key) -> Violation {
     ))
 }
 
-fn hash_of(entry: &Entry) -> u64 {
-    hash(entry.table, &entry.packed_key)
-}
-
 /// Whether two keys are the same: word by word, for the sandbox has no quick `memcmp`.
 #[inline]
 fn is_same(one: &[u8], other: &[u8]) -> bool {
-    let ((words, rest), (other_words, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
-    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
-    one.len() == other.len()
-        && words.iter().map(word).eq(other_words.iter().map(word))
-        && rest.iter().eq(other_rest)
+    if one.len() != other.len() {
+        return false;
+    }
+    // The last eight bytes take in what is left behind whole words.
+    let (Some(last), Some(other_last)) = (one.last_chunk(), other.last_chunk()) else {
+        return one.iter().eq(other);
+    };
+    let (words, other_words) = (one.as_chunks().0, other.as_chunks().0);
+    word(last) == word(other_last) && words.iter().map(word).eq(other_words.iter().map(word))
 }
 
-/// FxHash over words: keys are short, and a batch has few of them.
+#[inline]
+fn word(bytes: &[u8; 8]) -> u64 {
+    u64::from_le_bytes(*bytes)
+}
+
+/// FxHash over words, the last of which may overlap the one before: keys are short, and a batch has few of them.
+#[inline]
 fn hash(table: u32, key: &[u8]) -> u64 {
-    let mut hash = u64::from(table);
+    let mut hash = u64::from(table) << 32 | key.len() as u64;
     let mut mix = |word: u64| hash = (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
-    let (words, rest) = key.as_chunks::<8>();
-    words.iter().for_each(|word| mix(u64::from_le_bytes(*word)));
-    rest.iter().for_each(|&byte| mix(u64::from(byte)));
+    match key.last_chunk() {
+        Some(last) => {
+            key.as_chunks().0.iter().map(word).for_each(&mut mix);
+            mix(word(last));
+        }
+        None => mix(key.iter().fold(0, |word, &byte| word << 8 | u64::from(byte))),
+    }
     // The table looks at the upper bits and at the lower ones.
     hash ^ (hash >> 29)
 }

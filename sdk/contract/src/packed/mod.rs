@@ -238,15 +238,28 @@ pub fn write_change(out: &mut Vec<u8>, change: &Change) {
             write_put(out, *table);
             write_values(out, row);
         }
-        Change::Patch { table, key, cells } => write_cells(out, PATCH, *table, key, cells),
-        Change::Upsert { table, key, cells } => write_cells(out, UPSERT, *table, key, cells),
-        Change::Remove { table, key } => {
-            write_array(out, 3);
-            write_uint(out, REMOVE);
-            write_uint(out, u64::from(*table));
-            write_values(out, key);
-        }
+        Change::Patch { table, key, cells } => write_patch(out, *table, key, cells),
+        Change::Upsert { table, key, cells } => write_upsert(out, *table, key, cells),
+        Change::Remove { table, key } => write_remove(out, *table, key),
     }
+}
+
+/// Writes a patch.
+pub fn write_patch(out: &mut Vec<u8>, table: u32, key: &[Value], cells: &[Cell]) {
+    write_cells(out, PATCH, table, key, cells);
+}
+
+/// Writes an upsert.
+pub fn write_upsert(out: &mut Vec<u8>, table: u32, key: &[Value], cells: &[Cell]) {
+    write_cells(out, UPSERT, table, key, cells);
+}
+
+/// Writes a remove.
+pub fn write_remove(out: &mut Vec<u8>, table: u32, key: &[Value]) {
+    write_array(out, 3);
+    write_uint(out, REMOVE);
+    write_uint(out, u64::from(table));
+    write_values(out, key);
 }
 
 /// Opens a put; the row is to follow ([`write_values`], or [`write_array`] and each value).

@@ -87,7 +87,7 @@ pub fn is_conformed_key(table: &TableSchema, key: &[ValueRef<'_>]) -> bool {
         match (table.columns[column as usize].kind, value) {
             (ColumnType::Text, ValueRef::Text(text)) => {
                 bytes += text.len();
-                !text.as_bytes().contains(&0)
+                !has_zero(text.as_bytes())
             }
             (ColumnType::Bytes, ValueRef::Bytes(value)) => {
                 bytes += value.len();
@@ -101,6 +101,19 @@ pub fn is_conformed_key(table: &TableSchema, key: &[ValueRef<'_>]) -> bool {
     });
     // More than the rule counts, so that a key near the limit is judged by the rule itself.
     values_fit && key.len() == table.primary_key.len() && bytes <= KEY_BYTES_MAX
+}
+
+/// Whether there is a byte 0: by words, for what is searched is short.
+#[inline]
+fn has_zero(bytes: &[u8]) -> bool {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let (words, rest) = bytes.as_chunks();
+    let in_word = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        word.wrapping_sub(LOW) & !word & HIGH != 0
+    };
+    words.iter().any(in_word) || rest.contains(&0)
 }
 
 /// Checks and canonicalises the prefix of a declared index: one value or more, not more than it has columns, no null.
@@ -279,7 +292,7 @@ fn conform(table: &TableSchema, column: usize, value: &mut Value) -> Result<(), 
                 at(table, column)
             )))
         }
-        (ColumnType::Text, Value::Text(text)) if !text.as_bytes().contains(&0) => Ok(()),
+        (ColumnType::Text, Value::Text(text)) if !has_zero(text.as_bytes()) => Ok(()),
         (ColumnType::Real, Value::Real(number)) if number.is_finite() => {
             // 0.0 is added, so that -0 becomes 0.
             *number += 0.0;
