@@ -8,7 +8,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Config, Engine, Store, UpdateDeadline, WasmBacktraceDetails};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, UpdateDeadline,
+    WasmBacktraceDetails,
+};
 
 use super::code_cache::CodeCache;
 use super::fault::FRAMES_MAX;
@@ -40,7 +43,7 @@ impl Sandbox {
     /// [`PluginError::Host`] if the limits make no engine or the folder cannot be used.
     pub fn new(limits: PluginLimits, cache_dir: Option<&Path>) -> Result<Arc<Self>, PluginError> {
         let host = |error: wasmtime::Error| PluginError::Host(format!("the WebAssembly engine: {error:#}"));
-        let engine = Engine::new(&config(&limits)).map_err(host)?;
+        let engine = engine(&limits).map_err(host)?;
         let linker = linker::linker(&engine).map_err(host)?;
         let cache = cache_dir
             .map(|folder| CodeCache::open(folder, &engine))
@@ -261,6 +264,46 @@ const HOST_STACK_BYTES: usize = 1 << 20;
 fn features() -> wasmparser::WasmFeatures {
     use wasmparser::WasmFeatures as F;
     F::default().difference(F::THREADS | F::RELAXED_SIMD | F::MEMORY64)
+}
+
+/// Instances that may be there at once: each projection has one in use and one made ahead, for each of its workers.
+pub(super) const INSTANCES_MAX: u32 = 1_000;
+/// Memory that an ended instance leaves to the next one in its place, zeroed where it was written to: new pages for
+/// each instance were a tenth of a rebuild's time.
+const RESIDENT_BYTES: usize = 8 << 20;
+
+/// Places for instances, set aside as addresses only: some 8 TB of them. What a guest may use is [`PluginLimits`]' to
+/// say, so that the places themselves limit next to nothing.
+fn pool() -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(INSTANCES_MAX)
+        .total_core_instances(INSTANCES_MAX * 8)
+        .total_memories(INSTANCES_MAX * 2)
+        .total_tables(INSTANCES_MAX * 4)
+        .max_memory_size(1 << 32)
+        .max_memories_per_module(8)
+        .max_tables_per_module(16)
+        .table_elements(1 << 20)
+        .max_core_instance_size(8 << 20)
+        .max_component_instance_size(8 << 20)
+        .linear_memory_keep_resident(RESIDENT_BYTES)
+        .table_keep_resident(1 << 20)
+        .pagemap_scan(Enabled::Auto);
+    pool
+}
+
+fn engine(limits: &PluginLimits) -> wasmtime::Result<Engine> {
+    let mut config = config(limits);
+    config.allocation_strategy(pool());
+    Engine::new(&config).or_else(|error| {
+        // As under `ulimit -v`.
+        tracing::warn!(
+            error = format!("{error:#}"),
+            "addresses for plugins' memory cannot be set aside: each call takes new memory, which is slower"
+        );
+        config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+        Engine::new(&config)
+    })
 }
 
 fn config(limits: &PluginLimits) -> Config {

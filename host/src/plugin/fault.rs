@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::cut::cut;
@@ -122,6 +122,16 @@ pub(super) fn of_trap(
     }
     if let Some(refusal) = state.usage.memory_refusal() {
         return fault(refusal);
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return CallError {
+            class: Class::Retryable,
+            ..fault(format!(
+                "there are {} instances of plugins in this host, and no room for one more; it is tried again. Run \
+                 fewer projections or workers here",
+                super::engine::INSTANCES_MAX
+            ))
+        };
     }
     // wasmtime has no type for it.
     if error
