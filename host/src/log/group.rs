@@ -223,9 +223,7 @@ impl<B: Backend, C: Fn(Position)> Writer<B, C> {
         let members: Vec<&Prepared> = group.iter().map(|append| &append.member).collect();
         match self.transact(&members, false) {
             Ok(answers) => {
-                for (append, answer) in group.iter().zip(answers) {
-                    append.answer.send(answer);
-                }
+                answer::send_all(group.iter().map(|append| &append.answer).zip(answers));
             }
             Err(failure) if group.len() == 1 && !failure.maybe_committed => {
                 group[0].answer.send(Err(failure.told()));

@@ -59,8 +59,17 @@ struct Files {
 impl Files {
     /// Where SQLite writes what is not in the file itself yet.
     fn write_ahead_log(&self) -> PathBuf {
+        self.beside("-wal")
+    }
+
+    /// What whoever commits touches: see [`bell`].
+    fn bell(&self) -> PathBuf {
+        self.beside("-bell")
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
         let mut path = self.path.clone().into_os_string();
-        path.push("-wal");
+        path.push(suffix);
         path.into()
     }
 }

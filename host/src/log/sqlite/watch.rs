@@ -2,8 +2,10 @@
 //!
 //! A process of ours rings ([`super::bell`]) once its commit can be seen. Of other programs the kernel tells only that
 //! they have written to the write-ahead log, which is before: the commit is synced first. So while somebody writes who
-//! does not ring, a written log is looked at often until the commit is there. Without any word, now and then.
+//! does not ring, a written log is looked at often until the commit is there. While all ring, the kernel is not asked of
+//! writes, which are many a commit and cost the writer too. Without any word, the log is looked at now and then.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -11,11 +13,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, after, bounded, select};
 use notify::event::{EventKind, ModifyKind};
-use notify::{Event, Watcher as _};
+use notify::{Event, RecursiveMode, Watcher as _};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::Files;
+use super::bell::Bell;
 use crate::core::signal::Signal;
 use crate::log::LogError;
 
@@ -53,14 +56,17 @@ impl Watch {
             rings: AtomicBool::new(false),
         });
         let (wake, woken) = bounded::<()>(1);
-        let watcher = watcher(files, Arc::clone(&watched), wake);
+        let mut kernel = Kernel::new(files, Arc::clone(&watched), wake);
         let (stop, stopped) = bounded::<()>(0);
         let thread = std::thread::Builder::new()
             .name("log-watch".to_owned())
             .spawn(move || {
                 // Its channel is closed where there is no watcher, which must not be taken for a word.
-                let woken = watcher.as_ref().map_or_else(crossbeam_channel::never, |_| woken);
+                let woken = kernel.as_ref().map_or_else(crossbeam_channel::never, |_| woken);
                 loop {
+                    if let Some(kernel) = &mut kernel {
+                        kernel.tell_of_writes(!watched.rings.load(Ordering::Relaxed));
+                    }
                     select! {
                         recv(stopped) -> _ => return,
                         recv(woken) -> _ => watched.quickly(&stopped),
@@ -88,28 +94,64 @@ impl Drop for Watch {
     }
 }
 
-/// Tells when the write-ahead log is written to, and looks when somebody rings; None where the kernel will not say.
-fn watcher(files: &Files, watched: Arc<Watched>, wake: Sender<()>) -> Option<notify::RecommendedWatcher> {
-    let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| match event {
-        Ok(event) if matches!(event.kind, EventKind::Modify(ModifyKind::Metadata(_))) => watched.rung(),
-        // It was only opened or closed.
-        Ok(event) if matches!(event.kind, EventKind::Access(_)) => {}
-        _ if watched.rings.load(Ordering::Relaxed) => {}
-        _ => {
-            // One word is enough until it is heard.
-            let _ = wake.try_send(());
+/// What the kernel tells of the log's files.
+struct Kernel {
+    watcher: notify::RecommendedWatcher,
+    write_ahead_log: PathBuf,
+    tells_of_writes: bool,
+}
+
+impl Kernel {
+    /// Looks when somebody rings, and passes on that the write-ahead log was written to; None where the kernel will not
+    /// say.
+    fn new(files: &Files, watched: Arc<Watched>, wake: Sender<()>) -> Option<Self> {
+        let told = move |event: notify::Result<Event>| match event {
+            Ok(event) if matches!(event.kind, EventKind::Modify(ModifyKind::Metadata(_))) => watched.rung(),
+            // It was only opened or closed.
+            Ok(event) if matches!(event.kind, EventKind::Access(_)) => {}
+            _ if watched.rings.load(Ordering::Relaxed) => {}
+            _ => {
+                // One word is enough until it is heard.
+                let _ = wake.try_send(());
+            }
+        };
+        let (bell, write_ahead_log) = (files.bell(), files.write_ahead_log());
+        // So that it is there.
+        drop(Bell::new(&bell));
+        let watcher = notify::recommended_watcher(told).and_then(|mut watcher| {
+            watcher.watch(&bell, RecursiveMode::NonRecursive)?;
+            watcher.watch(&write_ahead_log, RecursiveMode::NonRecursive)?;
+            Ok(watcher)
+        });
+        match watcher {
+            Ok(watcher) => Some(Self {
+                watcher,
+                write_ahead_log,
+                tells_of_writes: true,
+            }),
+            Err(error) => {
+                tracing::debug!(%error, "The kernel does not tell when the log is written to; it is looked at every few milliseconds");
+                None
+            }
         }
-    })
-    .and_then(|mut watcher| {
-        watcher.watch(&files.write_ahead_log(), notify::RecursiveMode::NonRecursive)?;
-        Ok(watcher)
-    });
-    match watcher {
-        Ok(watcher) => Some(watcher),
-        Err(error) => {
-            tracing::debug!(%error, "The kernel does not tell when the log is written to; it is looked at every few milliseconds");
-            None
+    }
+
+    /// Whether the kernel is to tell of writes.
+    fn tell_of_writes(&mut self, wanted: bool) {
+        if wanted == self.tells_of_writes {
+            return;
         }
+        let done = match wanted {
+            true => self
+                .watcher
+                .watch(&self.write_ahead_log, RecursiveMode::NonRecursive),
+            false => self.watcher.unwatch(&self.write_ahead_log),
+        };
+        if let Err(error) = done {
+            tracing::debug!(%error, wanted, "the kernel was not told what to tell of the write-ahead log");
+        }
+        // Asking again would help nobody: the log is looked at in any case.
+        self.tells_of_writes = wanted;
     }
 }
 
@@ -215,7 +257,6 @@ fn position(connection: &Connection) -> rusqlite::Result<u64> {
 mod tests {
     use super::*;
     use crate::log::migrate;
-    use crate::log::sqlite::bell::Bell;
 
     #[test]
     fn who_rings_is_heard_and_who_does_not_is_looked_for() {
@@ -246,7 +287,7 @@ mod tests {
         });
         watched.now();
         let (wake, woken) = bounded(1);
-        let Some(_watcher) = watcher(&files, Arc::clone(&watched), wake) else {
+        let Some(mut kernel) = Kernel::new(&files, Arc::clone(&watched), wake) else {
             eprintln!("skipped: the kernel does not tell of files here");
             return;
         };
@@ -259,16 +300,21 @@ mod tests {
 
         // With: nobody else needs to look.
         commit(3);
-        Bell::new(&files.write_ahead_log()).ring();
+        Bell::new(&files.bell()).ring();
         let began = Instant::now();
         while announced.load(Ordering::Relaxed) < 3 || !watched.rings.load(Ordering::Relaxed) {
             assert!(began.elapsed() < patience, "the bell was not heard");
             std::thread::sleep(Duration::from_millis(1));
         }
+        kernel.tell_of_writes(false);
 
-        // Somebody else again.
+        // Somebody else again: found without a word, and from then on with one.
         commit(4);
         assert!(watched.now() == Found::Events && !watched.rings.load(Ordering::Relaxed));
         assert_eq!(announced.load(Ordering::Relaxed), 4);
+        let _ = woken.try_recv();
+        kernel.tell_of_writes(true);
+        commit(5);
+        woken.recv_timeout(patience).unwrap();
     }
 }

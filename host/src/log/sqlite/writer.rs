@@ -17,7 +17,7 @@ pub(super) struct SqliteWriter {
 
 impl SqliteWriter {
     pub(super) fn new(files: Files, connection: Connection) -> Self {
-        let bell = Bell::new(&files.write_ahead_log());
+        let bell = Bell::new(&files.bell());
         Self {
             files,
             connection,
