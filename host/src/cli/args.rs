@@ -109,7 +109,8 @@ impl Cli {
         let Self { globals, command } = self;
         let runs_a_host = matches!(command, Command::Serve(_) | Command::Dev(_));
         let level = match (runs_a_host, globals.verbose) {
-            (false, 0) => "error",
+            // What takes long is said, also to who asked for nothing else.
+            (false, 0) => "error,lamphouse::log::migrate=warn",
             (false, 1) => "lamphouse=info,warn",
             (true, 0) => "info,sqlx=warn",
             (_, 1) => "lamphouse=debug,info,sqlx=warn",

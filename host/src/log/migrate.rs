@@ -17,6 +17,8 @@ static POSTGRES: Migrator = sqlx::migrate!("../migrations/postgres/log");
 /// second fails, and finds everything done when it looks again.
 const SQLITE_TRIES: u32 = 40;
 const SQLITE_TRY_EVERY: Duration = Duration::from_millis(50);
+/// From so many events on, a person waits long enough for an index to wonder.
+const SAID_FROM_EVENTS: i64 = 500_000;
 
 /// Makes or migrates the log in this file.
 pub(super) async fn sqlite(path: &Path, busy_timeout: Duration) -> Result<(), LogError> {
@@ -40,6 +42,9 @@ pub(super) async fn sqlite(path: &Path, busy_timeout: Duration) -> Result<(), Lo
     loop {
         let result = async {
             let mut connection = options.connect().await?;
+            if tries == 1 {
+                say_what_takes_long(&place, unindexed_in_sqlite(&mut connection).await?);
+            }
             SQLITE.run(&mut connection).await?;
             connection.close().await?;
             Ok(())
@@ -64,11 +69,54 @@ pub(super) async fn postgres(options: &PgConnectOptions, place: &str) -> Result<
     let result = async {
         let mut connection = options.connect().await?;
         make_schema(&mut connection).await?;
+        say_what_takes_long(place, unindexed_in_postgres(&mut connection).await?);
         migrator.run(&mut connection).await?;
         connection.close().await?;
         Ok(())
     };
     result.await.map_err(|error| explain(&error, place, &migrator))
+}
+
+/// Says that a large log's index is about to be made, so that nobody takes the wait for a hang.
+fn say_what_takes_long(place: &str, events: Option<i64>) {
+    if let Some(events) = events.filter(|events| *events >= SAID_FROM_EVENTS) {
+        tracing::warn!(
+            events,
+            "Bringing {place} up to date: an index on event types is made, once; that takes some seconds for each \
+             million events, and appends wait"
+        );
+    }
+}
+
+/// How many events there are without the index on their types; None where nothing is to be indexed.
+async fn unindexed_in_sqlite(connection: &mut sqlx::SqliteConnection) -> Result<Option<i64>, sqlx::Error> {
+    let unindexed: bool = sqlx::query_scalar(
+        "SELECT count(*) FILTER (WHERE name IN ('log', 'events')) = 2 AND count(*) FILTER (WHERE name = 'events_by_type') = 0 \
+         FROM sqlite_schema",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if !unindexed {
+        return Ok(None);
+    }
+    sqlx::query_scalar("SELECT position FROM log")
+        .fetch_optional(connection)
+        .await
+}
+
+/// As [`unindexed_in_sqlite`].
+async fn unindexed_in_postgres(connection: &mut sqlx::PgConnection) -> Result<Option<i64>, sqlx::Error> {
+    let unindexed: bool = sqlx::query_scalar(
+        "SELECT to_regclass('lamphouse.log') IS NOT NULL AND to_regclass('lamphouse.events_by_type') IS NULL",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if !unindexed {
+        return Ok(None);
+    }
+    sqlx::query_scalar("SELECT position FROM lamphouse.log")
+        .fetch_optional(connection)
+        .await
 }
 
 async fn make_schema(connection: &mut sqlx::PgConnection) -> Result<(), sqlx::Error> {

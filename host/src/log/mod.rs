@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! append ─▶ validate ─▶ group ─▶ plan ─▶ sqlite, postgres      group commit; plan is pure
-//! reader ─▶ query ─────────────────────▶ sqlite, postgres
+//! reader ─▶ route ─▶ query ────────────▶ sqlite, postgres      through every position, or by the index on event types
 //! ```
 
 mod group;
@@ -20,6 +20,7 @@ mod plan;
 mod postgres;
 mod query;
 mod reading;
+mod route;
 mod settings;
 mod sqlite;
 mod validate;

@@ -105,6 +105,9 @@ impl Span {
     }
 }
 
+/// More types than this are not looked for one by one.
+pub(super) const TYPES_MAX: usize = 64;
+
 /// The statement of a listing. `mark` opens a placeholder: `?` or `$`.
 pub(super) fn listing(query: &EventQuery, span: Span, table: &str, mark: char) -> Select {
     let mut values = Vec::new();
@@ -112,6 +115,17 @@ pub(super) fn listing(query: &EventQuery, span: Span, table: &str, mark: char) -
         values.push(value);
         format!("{mark}{}", values.len())
     };
+    let mut types: Vec<&String> = query.event_types.iter().collect();
+    types.sort_unstable();
+    types.dedup();
+    let types: Vec<String> = types
+        .into_iter()
+        .map(|name| bind(Bound::Text(name.clone())))
+        .collect();
+    // Types alone: each is walked by its index, however rare it is. With a stream or its type, those decide.
+    let is_by_type =
+        (1..=TYPES_MAX).contains(&types.len()) && query.stream_id.is_none() && query.stream_type.is_none();
+
     let mut fields = Vec::new();
     if let Some(stream_id) = &query.stream_id {
         fields.push(format!("stream_id = {}", bind(Bound::Text(stream_id.clone()))));
@@ -122,13 +136,9 @@ pub(super) fn listing(query: &EventQuery, span: Span, table: &str, mark: char) -
             bind(Bound::Text(stream_type.clone()))
         ));
     }
-    if !query.event_types.is_empty() {
-        let types: Vec<String> = query
-            .event_types
-            .iter()
-            .map(|name| bind(Bound::Text(name.clone())))
-            .collect();
-        fields.push(format!("event_type IN ({})", types.join(", ")));
+    if !types.is_empty() && !is_by_type {
+        // So written, no index serves it: that on types alone would be sorted as a whole.
+        fields.push(format!("(event_type IN ({})) IS TRUE", types.join(", ")));
     }
     if let Some(after) = query.after {
         let side = if query.backward { '<' } else { '>' };
@@ -141,11 +151,6 @@ pub(super) fn listing(query: &EventQuery, span: Span, table: &str, mark: char) -
     if let Some(before) = span.before {
         fields.push(format!("position < {}", bind(Bound::Integer(before))));
     }
-    let condition = if fields.is_empty() {
-        String::new()
-    } else {
-        format!(" WHERE {}", fields.join(" AND "))
-    };
     // Within one stream both orders are the same, and the stream's index has this one.
     let order = if query.stream_id.is_some() {
         "stream_version"
@@ -154,7 +159,29 @@ pub(super) fn listing(query: &EventQuery, span: Span, table: &str, mark: char) -
     };
     let direction = if query.backward { " DESC" } else { "" };
     let limit = bind(Bound::Integer(i64::try_from(query.limit).unwrap_or(i64::MAX)));
-    let sql = format!("SELECT {COLUMNS} FROM {table}{condition} ORDER BY {order}{direction} LIMIT {limit}");
+    let in_order = format!("ORDER BY {order}{direction} LIMIT {limit}");
+    let condition = if is_by_type {
+        let of_types: Vec<String> = types
+            .iter()
+            .map(|event_type| {
+                let mut fields = fields.clone();
+                fields.insert(0, format!("event_type = {event_type}"));
+                format!(
+                    "SELECT position FROM (SELECT position FROM {table} WHERE {} {in_order}) AS of_type",
+                    fields.join(" AND ")
+                )
+            })
+            .collect();
+        format!(
+            " WHERE position IN (SELECT position FROM ({}) AS of_types {in_order})",
+            of_types.join(" UNION ALL ")
+        )
+    } else if fields.is_empty() {
+        String::new()
+    } else {
+        format!(" WHERE {}", fields.join(" AND "))
+    };
+    let sql = format!("SELECT {COLUMNS} FROM {table}{condition} {in_order}");
     Select { sql, values }
 }
 

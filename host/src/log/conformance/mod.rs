@@ -7,7 +7,10 @@ mod append;
 mod database;
 mod import;
 mod read;
+mod route;
 mod speed;
+
+pub(super) use read::filled_with;
 
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -16,11 +19,12 @@ use serde_json::value::RawValue;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
 use uuid::Uuid;
 
-use super::{AppendRequest, EventLog, ExpectedVersion, IdempotencyKey, LogError, StreamAppend};
+use super::route::Measures;
+use super::{AppendRequest, EventLog, ExpectedVersion, IdempotencyKey, LogError, LogReader, StreamAppend};
 use crate::config::DatabaseUrl;
 use crate::core::clock::Clock;
 use crate::core::limits::AppendLimits;
-use crate::core::{EventId, NewEvent};
+use crate::core::{EventFilter, EventId, NewEvent};
 
 /// Makes a test of each scenario and database.
 macro_rules! scenarios {
@@ -42,7 +46,7 @@ pub(crate) use scenarios;
 /// An empty database of a test's own, gone with it.
 pub(super) struct Place {
     runtime: tokio::runtime::Runtime,
-    url: DatabaseUrl,
+    pub(super) url: DatabaseUrl,
     folder: Option<tempfile::TempDir>,
     /// The server's address, and the database to drop.
     drop: Option<(String, String)>,
@@ -98,6 +102,23 @@ impl Place {
         clock: Clock,
     ) -> Result<Arc<dyn EventLog>, LogError> {
         super::open(&self.url, limits, clock, self.runtime.handle().clone())
+    }
+
+    /// A reader that decides its way by other measures; on PostgreSQL also with ranges of other lengths (live, copied).
+    pub(super) fn reader_with(
+        &self,
+        filter: &EventFilter,
+        ranges: (u64, u64),
+        measures: Measures,
+    ) -> Box<dyn LogReader> {
+        match &self.url {
+            DatabaseUrl::Sqlite(path) => super::sqlite::reader_with(path, filter, measures),
+            DatabaseUrl::Postgres(url) => {
+                let runtime = self.runtime.handle().clone();
+                super::postgres::reader_with(url, runtime, filter, ranges, measures)
+            }
+        }
+        .unwrap()
     }
 
     pub(super) fn is_sqlite(&self) -> bool {

@@ -7,6 +7,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::*;
 use crate::core::{EventBatch, EventFilter, Position, StoredEvent};
+use crate::log::route::Measures;
 use crate::log::{EventQuery, Head, ImportCursor, ImportEvent, LogReader};
 
 scenarios! {
@@ -20,11 +21,21 @@ const TYPES: [&str; 4] = ["Placed", "it's", "Line\\Added", "Paid"];
 
 /// Enough events for more than live reading, from a seed.
 fn filled(place: &Place, count: u64) -> (std::sync::Arc<dyn EventLog>, Vec<StoredEvent>) {
+    filled_with(place, count, |_, random| TYPES.choose(random).unwrap())
+}
+
+/// The same with types as they are wanted for each position.
+pub(in crate::log) fn filled_with(
+    place: &Place,
+    count: u64,
+    event_type: impl Fn(u64, &mut SmallRng) -> &'static str,
+) -> (std::sync::Arc<dyn EventLog>, Vec<StoredEvent>) {
     let mut random = SmallRng::seed_from_u64(7);
     let log = place.open();
     let lines = (1..=count)
         .map(|line| {
             let stream = random.random_range(0..20_u32);
+            let event_type = event_type(line, &mut random);
             ImportEvent {
                 line,
                 stream_id: format!("s-{stream}"),
@@ -33,7 +44,7 @@ fn filled(place: &Place, count: u64) -> (std::sync::Arc<dyn EventLog>, Vec<Store
                 event: NewEvent {
                     schema_version: random.random_range(1..4),
                     ..event(
-                        TYPES.choose(&mut random).unwrap(),
+                        event_type,
                         &format!("\"{}\"", "é".repeat(random.random_range(0..300))),
                     )
                 },
@@ -77,7 +88,12 @@ fn check_batch(batch: &EventBatch, expected: &[&StoredEvent]) {
 }
 
 /// Reads everything in batches of random sizes, with a fresh look somewhere else now and then.
-fn read_at_random(reader: &mut dyn LogReader, head: Head, events: &[&StoredEvent], random: &mut SmallRng) {
+pub(super) fn read_at_random(
+    reader: &mut dyn LogReader,
+    head: Head,
+    events: &[&StoredEvent],
+    random: &mut SmallRng,
+) {
     let mut batch = EventBatch::default();
     let mut after = Position::START;
     let mut read = 0;
@@ -143,12 +159,10 @@ fn batches_of_any_size_make_the_whole(place: &Place) {
         (0, until.position, until.event_id)
     );
 
-    if let DatabaseUrl::Postgres(url) = &place.url {
+    if !place.is_sqlite() {
         // Ranges so small that many of them begin and end within a batch.
         for (live, copied) in [(0, 1), (5, 100), (0, 777)] {
-            let mut reader =
-                crate::log::postgres::reader_with_ranges(url, place.runtime.handle().clone(), live, copied)
-                    .unwrap();
+            let mut reader = place.reader_with(&EventFilter::default(), (live, copied), Measures::default());
             let some = &events[..if copied == 1 { 50 } else { 6_000 }];
             let last = some[some.len() - 1];
             let until = Head {
@@ -161,7 +175,7 @@ fn batches_of_any_size_make_the_whole(place: &Place) {
     }
 }
 
-fn matches(subscription: &Subscription, event: &StoredEvent) -> bool {
+pub(super) fn matches(subscription: &Subscription, event: &StoredEvent) -> bool {
     subscription
         .event_type
         .as_ref()

@@ -24,6 +24,7 @@ use uuid::Uuid;
 use self::heads::{Heads, head};
 use super::group::Group;
 use super::query::{self, Bound, COLUMNS, Span};
+use super::route::Measures;
 use super::settings::DatabaseLimits;
 use super::{
     AppendRequest, Appended, EventLog, EventQuery, Head, ImportCursor, ImportEvent, LogError, LogReader,
@@ -43,9 +44,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one step may take before the server counts as away: a connection to a machine that vanished gives no
 /// error by itself. Raise it for slow disks; lower it to notice sooner.
 const STEP_TIMEOUT: Duration = Duration::from_secs(60);
-/// What each connection begins with. All statements are look-ups by index, also while the tables are small and their
-/// statistics missing. The lock that may be waited for is the counter row's.
-const SESSION: &str = "SET jit = off; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
+/// What each connection begins with. All statements are look-ups by index, in the index's order, also while the tables
+/// are small and their statistics missing. The lock that may be waited for is the counter row's.
+const SESSION: &str = "SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; \
+                       SET enable_hashjoin = off; SET enable_mergejoin = off; \
                        SET standard_conforming_strings = on; SET lock_timeout = '10s'; SET statement_timeout = 0";
 
 /// For the few statements that are repeated for ever: one plan for all values, which is the look-up by index anyway.
@@ -226,6 +228,7 @@ impl EventLog for PostgresLog {
             self.server.of_one_thread(),
             &filter,
             reader::Ranges::default(),
+            Measures::default(),
         )))
     }
 
@@ -234,13 +237,14 @@ impl EventLog for PostgresLog {
     }
 }
 
-/// A reader of everything whose ranges are small enough for a test.
+/// A reader whose ranges are small enough for a test, and that decides its way by other measures.
 #[cfg(test)]
-pub(super) fn reader_with_ranges(
+pub(super) fn reader_with(
     url: &str,
     runtime: Handle,
-    live_positions_max: u64,
-    copy_positions_max: u64,
+    filter: &EventFilter,
+    (live_positions_max, copy_positions_max): (u64, u64),
+    measures: Measures,
 ) -> Result<Box<dyn LogReader>, LogError> {
     let ranges = reader::Ranges {
         live_positions_max,
@@ -248,8 +252,9 @@ pub(super) fn reader_with_ranges(
     };
     Ok(Box::new(reader::PostgresReader::new(
         Server::new(url, runtime)?,
-        &EventFilter::default(),
+        filter,
         ranges,
+        measures,
     )))
 }
 

@@ -1,4 +1,5 @@
-//! Reads in order: a plain prepared query for the few events of live work, COPY for the ranges of a rebuild.
+//! Reads in order: a plain prepared query for the few events of live work, COPY for the ranges of a rebuild, and the
+//! index on event types for who wants few of them.
 
 use lamphouse_contract::packed;
 use sqlx::postgres::PgRow;
@@ -10,12 +11,24 @@ use super::{Server, TABLE, bind_all};
 use crate::core::{EventBatch, EventFilter, EventId, Position};
 use crate::log::query::{self, Bound, COLUMNS};
 use crate::log::reading::{backwards, finish_batch};
+use crate::log::route::{Measures, Route, Wanted, Way};
 use crate::log::{Head, LogError, LogReader};
 
 /// Up to so many positions are live work. A COPY costs some milliseconds more, and half as much an event.
 const LIVE_POSITIONS_MAX: u64 = 2_000;
 /// Positions of one COPY. Each is one transaction, and a transaction that lasts keeps the server from cleaning up.
 const COPY_POSITIONS_MAX: u64 = 100_000;
+
+/// Events fetched by their positions in one query. More ask less often; all of them are in memory at once.
+const FETCHED_MAX: usize = 500;
+
+/// The next positions of all wanted types together. The bounds are rows of the index, so that nothing else serves them:
+/// the primary key would serve those of the position alone.
+const LOOK_UP: &str = "SELECT found.position FROM unnest($4::text[]) AS wanted (event_type) CROSS JOIN LATERAL \
+                       (SELECT position FROM lamphouse.events e \
+                       WHERE (e.event_type, position) > (wanted.event_type COLLATE \"C\", $1) \
+                       AND (e.event_type, position) <= (wanted.event_type COLLATE \"C\", $2) \
+                       ORDER BY e.event_type, position LIMIT $3) found ORDER BY found.position LIMIT $3";
 
 /// A reader on connections of its own.
 pub(super) struct PostgresReader {
@@ -24,8 +37,8 @@ pub(super) struct PostgresReader {
     live: (String, Vec<Bound>),
     /// The condition with literals: COPY takes no values.
     literal: String,
-    /// Whether the filter can match at all.
-    possible: bool,
+    /// None when the filter cannot match.
+    route: Option<Route>,
     ranges: Ranges,
     connection: Option<PgConnection>,
     copier: Option<Copier>,
@@ -57,13 +70,14 @@ struct Range {
 }
 
 impl PostgresReader {
-    pub(super) fn new(server: Server, filter: &EventFilter, ranges: Ranges) -> Self {
+    pub(super) fn new(server: Server, filter: &EventFilter, ranges: Ranges, measures: Measures) -> Self {
         let possible = query::possible(filter);
         let condition = |bind: &mut dyn FnMut(Bound) -> String| {
             possible
                 .as_ref()
                 .and_then(|filter| query::condition(filter, bind))
-                .map_or_else(String::new, |condition| format!(" AND {condition}"))
+                // So written, no index serves it: a range is read by position, whatever the server believes of its types.
+                .map_or_else(String::new, |condition| format!(" AND {condition} IS TRUE"))
         };
         let mut values = Vec::new();
         let live = condition(&mut |value| {
@@ -74,7 +88,7 @@ impl PostgresReader {
         Self {
             live: (live, values),
             literal,
-            possible: possible.is_some(),
+            route: possible.as_ref().map(|filter| Route::new(filter, measures)),
             server,
             ranges,
             connection: None,
@@ -110,9 +124,14 @@ impl PostgresReader {
                 if left <= self.ranges.live_positions_max {
                     return self.query(after, until, events_max - batch.len(), bytes_max, batch);
                 }
+                let (end, positions) = self.way(after, until)?;
+                if let Some(positions) = positions {
+                    after = self.fetch(&positions, end, events_max, bytes_max, batch)?;
+                    continue;
+                }
                 self.begin_range(
                     after,
-                    Position(until.0.min(after.0 + self.ranges.copy_positions_max)),
+                    Position(end.0.min(after.0 + self.ranges.copy_positions_max)),
                 );
             }
             after = self.copy(&fits, batch)?;
@@ -120,12 +139,62 @@ impl PostgresReader {
         Ok(())
     }
 
+    /// How far to go on, and by which positions alone, when not by all.
+    fn way(&mut self, after: Position, until: Position) -> Result<(Position, Option<Vec<i64>>), LogError> {
+        let (server, connection) = (&self.server, &mut self.connection);
+        let Some(route) = &mut self.route else {
+            return Ok((until, Some(Vec::new())));
+        };
+        let way = route.way(after, until, |wanted| {
+            on_connection(server, connection, async |open| look_up(open, wanted).await)
+        })?;
+        Ok(match way {
+            Way::Through { end } => (end, None),
+            Way::By { positions, end } => {
+                let some = positions.len().min(FETCHED_MAX);
+                let end = match positions.get(some..) {
+                    Some([_, ..]) => Position::from_i64(positions[some - 1]),
+                    _ => end,
+                };
+                (end, Some(positions[..some].to_vec()))
+            }
+        })
+    }
+
+    /// Adds what matches at some positions; gives what has been read, of which `end` is the last.
+    fn fetch(
+        &mut self,
+        positions: &[i64],
+        end: Position,
+        events_max: usize,
+        bytes_max: usize,
+        batch: &mut EventBatch,
+    ) -> Result<Position, LogError> {
+        if positions.is_empty() {
+            return Ok(end);
+        }
+        let (condition, values) = &self.live;
+        let sql = fetched(condition);
+        let limit = i64::try_from(events_max - batch.len()).unwrap_or(i64::MAX);
+        on_connection(&self.server, &mut self.connection, async |open| {
+            let statement = sqlx::query(AssertSqlSafe(sql))
+                .bind(positions)
+                .bind(end.as_i64())
+                .bind(limit);
+            push_all(
+                &bind_all(statement, values.clone()).fetch_all(open).await?,
+                bytes_max,
+                batch,
+            )
+        })?;
+        Ok(end)
+    }
+
     fn begin_range(&mut self, after: Position, end: Position) {
         let copier = self.copier.get_or_insert_with(|| Copier::start(&self.server));
         copier.ask(format!(
-            "COPY (SELECT {COLUMNS} FROM {TABLE} WHERE position > {after} AND position <= {end}{} ORDER BY position) \
-             TO STDOUT (FORMAT binary)",
-            self.literal
+            "COPY ({}) TO STDOUT (FORMAT binary)",
+            copied(after, end, &self.literal)
         ));
         self.range = Some(Range {
             at: after,
@@ -186,35 +255,81 @@ impl PostgresReader {
         bytes_max: usize,
         batch: &mut EventBatch,
     ) -> Result<(), LogError> {
-        let (server, connection, (condition, values)) = (&self.server, &mut self.connection, &self.live);
-        let result = server.run("read", async {
-            let open = match connection {
-                Some(open) => open,
-                None => connection.insert(server.connect().await?),
-            };
-            let sql = format!(
-                "SELECT {COLUMNS} FROM {TABLE} WHERE position > $1 AND position <= $2{condition} ORDER BY position LIMIT $3"
-            );
+        let (condition, values) = &self.live;
+        let sql = live(condition);
+        on_connection(&self.server, &mut self.connection, async |open| {
             let statement = sqlx::query(AssertSqlSafe(sql))
                 .bind(after.as_i64())
                 .bind(until.as_i64())
                 .bind(i64::try_from(events_max).unwrap_or(i64::MAX));
-            let rows = bind_all(statement, values.clone())
-                .fetch_all(open)
-                .await?;
-            for row in &rows {
-                push(row, batch)?;
-                if batch.bytes_len() >= bytes_max {
-                    break;
-                }
-            }
-            Ok(())
-        });
-        if result.is_err() {
-            self.connection = None;
-        }
-        result
+            push_all(
+                &bind_all(statement, values.clone()).fetch_all(open).await?,
+                bytes_max,
+                batch,
+            )
+        })
     }
+}
+
+/// The query of live work.
+fn live(condition: &str) -> String {
+    format!(
+        "SELECT {COLUMNS} FROM {TABLE} WHERE position > $1 AND position <= $2{condition} ORDER BY position LIMIT $3"
+    )
+}
+
+/// The query for some positions. The places of the values are those of [`live`], so that the condition is the same text.
+fn fetched(condition: &str) -> String {
+    format!(
+        "SELECT {COLUMNS} FROM {TABLE} WHERE position = ANY($1::bigint[]) AND position <= $2{condition} \
+         ORDER BY position LIMIT $3"
+    )
+}
+
+/// What a range's COPY copies.
+fn copied(after: Position, end: Position, literal: &str) -> String {
+    format!(
+        "SELECT {COLUMNS} FROM {TABLE} WHERE position > {after} AND position <= {end}{literal} ORDER BY position"
+    )
+}
+
+/// One step on a reader's connection, which is made first where there is none, and dropped after a failure.
+fn on_connection<T>(
+    server: &Server,
+    connection: &mut Option<PgConnection>,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+) -> Result<T, LogError> {
+    let result = server.run("read", async {
+        let open = match connection {
+            Some(open) => open,
+            None => connection.insert(server.connect().await?),
+        };
+        work(open).await
+    });
+    if result.is_err() {
+        *connection = None;
+    }
+    result
+}
+
+async fn look_up(connection: &mut PgConnection, wanted: Wanted<'_>) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar(LOOK_UP)
+        .bind(wanted.after.as_i64())
+        .bind(wanted.until.as_i64())
+        .bind(i64::try_from(wanted.limit).unwrap_or(i64::MAX))
+        .bind(wanted.types)
+        .fetch_all(connection)
+        .await
+}
+
+fn push_all(rows: &[PgRow], bytes_max: usize, batch: &mut EventBatch) -> Result<(), sqlx::Error> {
+    for row in rows {
+        push(row, batch)?;
+        if batch.bytes_len() >= bytes_max {
+            break;
+        }
+    }
+    Ok(())
 }
 
 impl LogReader for PostgresReader {
@@ -230,8 +345,9 @@ impl LogReader for PostgresReader {
         if after > until.position {
             return Err(backwards(after, until));
         }
-        if self.possible {
-            self.fill(after, until.position, events_max, bytes_max, batch)?;
+        if self.route.is_some() {
+            // At least 1: an empty batch would say that nothing is left.
+            self.fill(after, until.position, events_max, bytes_max.max(1), batch)?;
         }
         finish_batch(batch, until, events_max, bytes_max);
         Ok(())
@@ -273,3 +389,6 @@ fn push(row: &PgRow, batch: &mut EventBatch) -> Result<(), sqlx::Error> {
     batch.push_event(position, EventId(id), &event);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::group::Group;
 use super::query::{self, Bound, COLUMNS, Span};
 use super::reading::stored_time;
+use super::route::Measures;
 use super::settings::DatabaseLimits;
 use super::{
     AppendRequest, Appended, EventLog, EventQuery, Head, ImportCursor, ImportEvent, LogError, LogReader,
@@ -251,12 +252,30 @@ impl EventLog for SqliteLog {
     }
 
     fn reader(&self, filter: EventFilter) -> Result<Box<dyn LogReader>, LogError> {
-        Ok(Box::new(reader::SqliteReader::new(self.files.clone(), &filter)?))
+        Ok(Box::new(reader::SqliteReader::new(
+            self.files.clone(),
+            &filter,
+            Measures::default(),
+        )?))
     }
 
     fn signal(&self) -> Arc<Signal> {
         Arc::clone(&self.signal)
     }
+}
+
+/// A reader that decides its way by other measures, for a test.
+#[cfg(test)]
+pub(super) fn reader_with(
+    path: &Path,
+    filter: &EventFilter,
+    measures: Measures,
+) -> Result<Box<dyn LogReader>, LogError> {
+    let files = Files {
+        path: path.to_owned(),
+        busy_timeout: BUSY_TIMEOUT,
+    };
+    Ok(Box::new(reader::SqliteReader::new(files, filter, measures)?))
 }
 
 /// The host's limits, for the triggers.

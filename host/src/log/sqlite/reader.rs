@@ -1,77 +1,189 @@
 //! The hot path of a rebuild: rows go from SQLite's page into the packed batch, each text copied once.
+//!
+//! No plan is left to SQLite's guess: a range is read by position alone, and who wants few of the event types goes by
+//! the index on them.
 
 use lamphouse_contract::packed;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, Statement};
 use uuid::Uuid;
 
 use super::Files;
 use crate::core::{EventBatch, EventFilter, EventId, Position};
 use crate::log::query::{self, Bound, COLUMNS};
 use crate::log::reading::{backwards, finish_batch};
+use crate::log::route::{Measures, Route, Wanted, Way};
 use crate::log::{Head, LogError, LogReader};
+
+/// The next positions of one type.
+const LOOK_UP: &str = "SELECT position FROM events INDEXED BY events_by_type \
+                       WHERE event_type = ?1 AND position > ?2 AND position <= ?3 ORDER BY position LIMIT ?4";
 
 /// A reader on a connection of its own.
 pub(super) struct SqliteReader {
     files: Files,
     connection: Connection,
-    sql: String,
-    /// Bound from place 4 on.
+    /// None when the filter cannot match.
+    route: Option<Route>,
+    statements: Statements,
+}
+
+/// The texts of the statements that read events. What the filter says is bound from place 4 on.
+struct Statements {
+    range: String,
+    one: String,
     values: Vec<Bound>,
-    /// Whether the filter can match at all.
-    possible: bool,
+}
+
+impl Statements {
+    fn new(filter: &EventFilter) -> Self {
+        let mut values = Vec::new();
+        let condition = query::condition(filter, |value| {
+            values.push(value);
+            format!("?{}", values.len() + 3)
+        })
+        .map_or_else(String::new, |condition| format!(" AND {condition}"));
+        let of = |position: &str, rest: &str| {
+            format!("SELECT {COLUMNS} FROM events NOT INDEXED WHERE {position}{condition}{rest}")
+        };
+        Self {
+            range: of("position > ?1 AND position <= ?2", " ORDER BY position LIMIT ?3"),
+            one: of("position = ?1", ""),
+            values,
+        }
+    }
+
+    fn bind(&self, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
+        for (index, value) in self.values.iter().enumerate() {
+            statement.raw_bind_parameter(index + 4, value)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a batch may hold.
+#[derive(Clone, Copy)]
+struct Room {
+    events_max: usize,
+    bytes_max: usize,
+}
+
+impl Room {
+    fn is_left(self, batch: &EventBatch) -> bool {
+        batch.len() < self.events_max && batch.bytes_len() < self.bytes_max
+    }
 }
 
 impl SqliteReader {
-    pub(super) fn new(files: Files, filter: &EventFilter) -> Result<Self, LogError> {
+    pub(super) fn new(files: Files, filter: &EventFilter, measures: Measures) -> Result<Self, LogError> {
         let connection = files.reading()?;
-        let mut values = Vec::new();
         let possible = query::possible(filter);
-        let condition = possible
-            .as_ref()
-            .and_then(|filter| {
-                query::condition(filter, |value| {
-                    values.push(value);
-                    format!("?{}", values.len() + 3)
-                })
-            })
-            .map_or_else(String::new, |condition| format!(" AND {condition}"));
-        let sql = format!(
-            "SELECT {COLUMNS} FROM events WHERE position > ?1 AND position <= ?2{condition} ORDER BY position LIMIT ?3"
-        );
         Ok(Self {
             files,
             connection,
-            sql,
-            values,
-            possible: possible.is_some(),
+            route: possible.as_ref().map(|filter| Route::new(filter, measures)),
+            statements: Statements::new(possible.as_ref().unwrap_or(filter)),
         })
     }
 
     fn fill(
-        &self,
-        after: Position,
+        &mut self,
+        mut after: Position,
         until: Position,
-        events_max: usize,
-        bytes_max: usize,
+        room: Room,
         batch: &mut EventBatch,
     ) -> rusqlite::Result<()> {
-        let mut statement = self.connection.prepare_cached(&self.sql)?;
-        statement.raw_bind_parameter(1, after.as_i64())?;
-        statement.raw_bind_parameter(2, until.as_i64())?;
-        statement.raw_bind_parameter(3, i64::try_from(events_max).unwrap_or(i64::MAX))?;
-        for (index, value) in self.values.iter().enumerate() {
-            statement.raw_bind_parameter(index + 4, value)?;
-        }
-        let mut rows = statement.raw_query();
-        while let Some(row) = rows.next()? {
-            push(row, batch)?;
-            if batch.bytes_len() >= bytes_max {
-                break;
-            }
+        let (connection, statements) = (&self.connection, &self.statements);
+        let Some(route) = &mut self.route else {
+            return Ok(());
+        };
+        while after < until && room.is_left(batch) {
+            after = match route.way(after, until, |wanted| look_up(connection, wanted))? {
+                Way::Through { end } => {
+                    go_through(connection, statements, after, end, room, batch)?;
+                    end
+                }
+                Way::By { positions, end } => {
+                    go_by(connection, statements, positions, room, batch)?;
+                    end
+                }
+            };
         }
         Ok(())
     }
+}
+
+/// The next positions of all wanted types together. What is beyond those that were found already is not looked at.
+fn look_up(connection: &Connection, wanted: Wanted<'_>) -> rusqlite::Result<Vec<i64>> {
+    let mut statement = connection.prepare_cached(LOOK_UP)?;
+    let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
+    let mut until = wanted.until.as_i64();
+    let mut found: Vec<i64> = Vec::new();
+    for event_type in wanted.types {
+        let mut rows = statement.query((event_type, wanted.after.as_i64(), until, limit))?;
+        while let Some(row) = rows.next()? {
+            found.push(row.get(0)?);
+        }
+        found.sort_unstable();
+        found.truncate(wanted.limit);
+        if let Some(last) = found.last()
+            && found.len() == wanted.limit
+        {
+            until = *last;
+        }
+    }
+    Ok(found)
+}
+
+/// Adds what matches in a range.
+fn go_through(
+    connection: &Connection,
+    statements: &Statements,
+    after: Position,
+    end: Position,
+    room: Room,
+    batch: &mut EventBatch,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(&statements.range)?;
+    statement.raw_bind_parameter(1, after.as_i64())?;
+    statement.raw_bind_parameter(2, end.as_i64())?;
+    let events_max = i64::try_from(room.events_max - batch.len()).unwrap_or(i64::MAX);
+    statement.raw_bind_parameter(3, events_max)?;
+    statements.bind(&mut statement)?;
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        push(row, batch)?;
+        if !room.is_left(batch) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Adds what matches at some positions.
+fn go_by(
+    connection: &Connection,
+    statements: &Statements,
+    positions: &[i64],
+    room: Room,
+    batch: &mut EventBatch,
+) -> rusqlite::Result<()> {
+    // One transaction around all of them: else each takes the locks of its own.
+    let transaction = connection.unchecked_transaction()?;
+    let mut statement = connection.prepare_cached(&statements.one)?;
+    statements.bind(&mut statement)?;
+    for position in positions {
+        statement.raw_bind_parameter(1, position)?;
+        let mut rows = statement.raw_query();
+        if let Some(row) = rows.next()? {
+            push(row, batch)?;
+        }
+        if !room.is_left(batch) {
+            break;
+        }
+    }
+    drop(statement);
+    transaction.finish()
 }
 
 impl LogReader for SqliteReader {
@@ -87,10 +199,13 @@ impl LogReader for SqliteReader {
         if after > until.position {
             return Err(backwards(after, until));
         }
-        if self.possible && after < until.position {
-            self.fill(after, until.position, events_max, bytes_max, batch)
-                .map_err(|error| self.files.error("read", &error))?;
-        }
+        let room = Room {
+            events_max,
+            // An empty batch would say that nothing is left.
+            bytes_max: bytes_max.max(1),
+        };
+        self.fill(after, until.position, room, batch)
+            .map_err(|error| self.files.error("read", &error))?;
         finish_batch(batch, until, events_max, bytes_max);
         Ok(())
     }
@@ -124,4 +239,125 @@ fn push(row: &Row<'_>, batch: &mut EventBatch) -> rusqlite::Result<()> {
     };
     batch.push_event(position, EventId(id), &event);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use lamphouse_contract::Subscription;
+
+    use super::*;
+    use crate::config::DatabaseUrl;
+    use crate::log::conformance::{Place, filled_with};
+    use crate::log::query::Span;
+    use crate::log::{EventQuery, query::listing};
+
+    fn filter(types: &[&str]) -> EventFilter {
+        EventFilter {
+            any_of: types
+                .iter()
+                .map(|name| Subscription {
+                    event_type: Some((*name).to_owned()),
+                    stream_type: Some("order".to_owned()),
+                    schema_versions: vec![],
+                })
+                .collect(),
+        }
+    }
+
+    /// Each step of SQLite's plan, without what it is bound to.
+    fn plan(connection: &Connection, sql: &str) -> Vec<String> {
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let mut rows = statement.raw_query();
+        let mut steps = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            steps.push(row.get(3).unwrap());
+        }
+        steps
+    }
+
+    #[test]
+    fn the_index_serves_rare_types_and_nothing_else() {
+        let place = Place::sqlite();
+        let (log, _) = filled_with(&place, 6_000, |position, _| match position {
+            100 | 2_000 | 5_900 => "Rare",
+            _ if position % 3 == 0 => "Often",
+            _ => "Common",
+        });
+        let DatabaseUrl::Sqlite(path) = &place.url else {
+            panic!("not SQLite")
+        };
+        let files = Files {
+            path: path.clone(),
+            busy_timeout: std::time::Duration::from_secs(1),
+        };
+        // As it is, and after somebody's ANALYZE.
+        for analysis in ["", "ANALYZE"] {
+            place.raw(analysis).unwrap();
+            let mut reader =
+                SqliteReader::new(files.clone(), &filter(&["Rare", "Nothing"]), Measures::default()).unwrap();
+            let connection = &reader.connection;
+            assert_eq!(
+                plan(connection, LOOK_UP),
+                ["SEARCH events USING COVERING INDEX events_by_type (event_type=? AND rowid>? AND rowid<?)"]
+            );
+            assert_eq!(
+                plan(connection, &reader.statements.range),
+                ["SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"]
+            );
+            assert_eq!(
+                plan(connection, &reader.statements.one),
+                ["SEARCH events USING INTEGER PRIMARY KEY (rowid=?)"]
+            );
+            let look = |wanted: Wanted<'_>| look_up(connection, wanted);
+            let way = reader
+                .route
+                .as_mut()
+                .unwrap()
+                .way(Position::START, Position(6_000), look);
+            assert_eq!(
+                way,
+                Ok(Way::By {
+                    positions: &[100, 2_000, 5_900],
+                    end: Position(6_000)
+                })
+            );
+            for types in [&["Often"][..], &["Rare", "Common"]] {
+                let mut reader =
+                    SqliteReader::new(files.clone(), &filter(types), Measures::default()).unwrap();
+                let look = |wanted: Wanted<'_>| look_up(&reader.connection, wanted);
+                let way = reader
+                    .route
+                    .as_mut()
+                    .unwrap()
+                    .way(Position::START, Position(6_000), look);
+                assert_eq!(way, Ok(Way::Through { end: Position(6_000) }), "{types:?}");
+            }
+
+            let listed = |types: &[&str], stream_type: Option<&str>| {
+                let query = EventQuery {
+                    event_types: types.iter().map(|name| (*name).to_owned()).collect(),
+                    stream_type: stream_type.map(str::to_owned),
+                    after: Some(Position(5)),
+                    limit: 10,
+                    ..EventQuery::default()
+                };
+                plan(
+                    &files.reading().unwrap(),
+                    &listing(&query, Span::default(), "events", '?').sql,
+                )
+            };
+            let steps = listed(&["Often", "Rare"], None);
+            let by_type = steps
+                .iter()
+                .filter(|step| step.contains("INDEX events_by_type (event_type=? AND rowid>?)"));
+            assert_eq!(by_type.count(), 2, "{steps:?}");
+            assert!(
+                !steps.iter().any(|step| step.contains("SCAN events")),
+                "{steps:?}"
+            );
+            let steps = listed(&["Often", "Rare"], Some("order"));
+            assert_eq!(steps, ["SEARCH events USING INTEGER PRIMARY KEY (rowid>?)"]);
+        }
+        drop(log);
+    }
 }
