@@ -35,6 +35,12 @@ pub(super) fn lines(status: &HostStatus, width: Option<usize>, style: Style) -> 
 fn stages(profile: &Profile, width: Option<usize>, style: Style) -> Vec<String> {
     let stages = [
         ("read", profile.read_ns, profile.read_events, "log into memory"),
+        (
+            "extract",
+            profile.extract_ns,
+            profile.read_events,
+            "declared fields out of JSON",
+        ),
         ("upcast", profile.upcast_ns, profile.read_events, "upcasters"),
         (
             "project",
@@ -113,7 +119,8 @@ mod tests {
         let mut done = generation(3, "1.0.0", "live", 567_806);
         done.profile = Some(Profile {
             read_events: 567_806,
-            read_ns: 310_000_000,
+            read_ns: 210_000_000,
+            extract_ns: 100_000_000,
             upcast_ns: 0,
             events: 567_000,
             calls: 284,
@@ -133,7 +140,8 @@ mod tests {
 
         order-summary g3, version 1.0.0: 567,806 events read, 567,000 projected in 284 calls
         stage      time  share  an event  what
-        read     310 ms   26 %    545 ns  log into memory
+        read     210 ms   18 %    369 ns  log into memory
+        extract  100 ms    8 %    176 ns  declared fields out of JSON
         project  520 ms   43 %    917 ns  the plugin's own work
         apply    130 ms   11 %    229 ns  row cache, and reads of the tables
         flush    240 ms   20 %    423 ns  rows and checkpoint into the tables

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lamphouse_contract::fields::{Extracted, Plan};
 use lamphouse_contract::{Subscription, packed};
@@ -126,7 +127,11 @@ pub struct EventBatch {
     /// What is taken out of the events' JSON; None where they are wanted whole.
     fields: Option<Arc<Plan>>,
     room: Extracted,
+    extracting: Duration,
 }
+
+/// One event in so many is timed while its fields are taken out: a clock costs a tenth of what it would measure.
+const EXTRACTING_SAMPLE: u32 = 32;
 
 impl EventBatch {
     /// An empty batch for a projector that declares these fields of its events.
@@ -140,7 +145,14 @@ impl EventBatch {
     /// Adds one event: with the fields that the projector declares of it in the place of its JSON, or whole.
     pub fn push_event(&mut self, position: Position, id: EventId, event: &packed::Event<'_>) {
         match &self.fields {
-            Some(plan) => plan.write_event(&mut self.bytes, event, &mut self.room),
+            Some(plan) => {
+                let is_sample = self.events.len().is_multiple_of(EXTRACTING_SAMPLE as usize);
+                let began = is_sample.then(Instant::now);
+                plan.write_event(&mut self.bytes, event, &mut self.room);
+                if let Some(began) = began {
+                    self.extracting += began.elapsed() * EXTRACTING_SAMPLE;
+                }
+            }
             None => packed::write_event(&mut self.bytes, event),
         }
         self.events.push((position, id, self.bytes.len()));
@@ -150,6 +162,11 @@ impl EventBatch {
     pub fn push(&mut self, position: Position, id: EventId, encode: impl FnOnce(&mut Vec<u8>)) {
         encode(&mut self.bytes);
         self.events.push((position, id, self.bytes.len()));
+    }
+
+    /// What it took about to take declared fields out of the events' JSON.
+    pub fn extracting(&self) -> Duration {
+        self.extracting
     }
 
     /// How many events.
@@ -236,6 +253,7 @@ impl EventBatch {
         self.events.clear();
         self.through = Position::START;
         self.through_id = None;
+        self.extracting = Duration::ZERO;
     }
 }
 

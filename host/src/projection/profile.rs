@@ -14,6 +14,8 @@ pub struct Profile {
     pub read_events: u64,
     /// Reading them; without the time that the reader waited for the others.
     pub read_ns: u64,
+    /// Taking declared fields out of the events' JSON, about: some events are timed.
+    pub extract_ns: u64,
     /// Upcasting, where there are upcasters.
     pub upcast_ns: u64,
     /// Events that the plugin was given in calls that succeeded.
@@ -43,6 +45,7 @@ pub struct Profile {
 pub(crate) struct Profiler {
     read_events: AtomicU64,
     read_ns: AtomicU64,
+    extract_ns: AtomicU64,
     upcast_ns: AtomicU64,
     events: AtomicU64,
     calls: AtomicU64,
@@ -74,13 +77,17 @@ fn nanos(time: Duration) -> u64 {
 }
 
 impl Profiler {
-    pub(crate) fn read(&self, events: usize, time: Duration) {
+    /// A read, of which some time went into declared fields.
+    pub(crate) fn read(&self, events: usize, time: Duration, extracting: Duration) {
         add(&self.read_events, events as u64);
-        add(&self.read_ns, nanos(time));
+        add(&self.read_ns, nanos(time.saturating_sub(extracting)));
+        add(&self.extract_ns, nanos(extracting.min(time)));
     }
 
-    pub(crate) fn upcast(&self, time: Duration) {
-        add(&self.upcast_ns, nanos(time));
+    /// The same of upcasting.
+    pub(crate) fn upcast(&self, time: Duration, extracting: Duration) {
+        add(&self.upcast_ns, nanos(time.saturating_sub(extracting)));
+        add(&self.extract_ns, nanos(extracting.min(time)));
     }
 
     /// A call, of all workers together; `events` is 0 where it failed.
@@ -108,6 +115,7 @@ impl Profiler {
         Profile {
             read_events: of(&self.read_events),
             read_ns: of(&self.read_ns),
+            extract_ns: of(&self.extract_ns),
             upcast_ns: of(&self.upcast_ns),
             events: of(&self.events),
             calls: of(&self.calls),

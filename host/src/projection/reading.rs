@@ -136,7 +136,9 @@ impl Reading {
         let batch = if head.position > checkpoint.position {
             let began = Instant::now();
             let batch = self.read(checkpoint.position, head, source)?;
-            self.status.profiler().read(batch.len(), began.elapsed());
+            self.status
+                .profiler()
+                .read(batch.len(), began.elapsed(), batch.extracting());
             if batch.through <= checkpoint.position {
                 return Err(LogError::Internal(format!(
                     "a read after position {} up to {} came no further",

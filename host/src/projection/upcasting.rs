@@ -69,7 +69,8 @@ impl Upcasting {
             let began = Instant::now();
             reading.status.set_upcast(Some(began));
             let (batches, fault) = self.lift(reading, batch);
-            reading.status.profiler().upcast(began.elapsed());
+            let extracting = batches.iter().map(|batch| batch.extracting()).sum();
+            reading.status.profiler().upcast(began.elapsed(), extracting);
             reading.status.set_upcast(None);
             if reading.stopped() {
                 return None;
