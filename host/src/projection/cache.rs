@@ -49,9 +49,17 @@ struct Slot {
 
 struct Undo {
     slot: u32,
-    /// None: nothing was known of the key before, so the slot goes.
-    content: Option<Content>,
+    before: Before,
     dirty: bool,
+}
+
+/// What a slot was before a change.
+enum Before {
+    /// Nothing was known of the key, so the slot goes.
+    Unknown,
+    Content(Content),
+    /// The same row with other cells: so many, the last of [`TableCache::cells`].
+    Cells(usize),
 }
 
 /// The rows of one table that are in memory.
@@ -64,6 +72,8 @@ pub(crate) struct TableCache {
     dirty: Vec<u32>,
     lookups: Lookups,
     undo: Vec<Undo>,
+    /// Columns and values that were changed in place.
+    cells: Vec<(u32, Value)>,
     batch: u64,
     hand: usize,
     bytes: usize,
@@ -102,6 +112,7 @@ impl TableCache {
             dirty: Vec::new(),
             lookups: Lookups::new(schema),
             undo: Vec::new(),
+            cells: Vec::new(),
             batch: 1,
             hand: 0,
             bytes: 0,
@@ -202,11 +213,14 @@ impl TableCache {
         slot.referenced = true;
         if slot.batch != batch {
             slot.batch = batch;
-            let content = known.then(|| slot.content.clone());
+            let before = match known {
+                true => Before::Content(slot.content.clone()),
+                false => Before::Unknown,
+            };
             let dirty = slot.dirty;
             self.undo.push(Undo {
                 slot: index,
-                content,
+                before,
                 dirty,
             });
         }
@@ -219,33 +233,44 @@ impl TableCache {
         self.replace(schema, index, content);
     }
 
-    /// Applies `change` to the row in place when nobody else holds it, else to a copy; undoable like [`Self::set`].
-    /// None where no row is here. `touches_index` says whether it may change an indexed column.
+    /// Applies `change`, which touches no other than these columns, to the row in place when nobody else holds it, else to
+    /// a copy; undoable like [`Self::set`]. None where no row is here. After an error, the batch is to be undone.
     pub(crate) fn modify<E>(
         &mut self,
         schema: &TableSchema,
         key: &[u8],
-        touches_index: bool,
+        columns: impl Iterator<Item = u32> + Clone,
         change: impl FnOnce(&mut Row) -> Result<(), E>,
     ) -> Option<Result<(), E>> {
         let index = self.lookup(key)?;
+        let is_indexed = |column: u32| schema.indexes.iter().any(|index| index.contains(&column));
+        let moves = !self.lookups.are_unused() && columns.clone().any(is_indexed);
         let batch = self.batch;
-        let moves = touches_index && !self.lookups.are_unused();
-        let slot = self.slot_mut(index);
-        let saved = slot.batch == batch;
-        let Content::Present(row) = &mut slot.content else {
+        let slot = self.slots[index as usize]
+            .as_mut()
+            .expect("invariant: a placed slot is filled");
+        let Content::Present(shared) = &mut slot.content else {
             return None;
         };
-        if !saved || moves {
-            let mut row = Row::clone(row);
+        let Some(row) = Arc::get_mut(shared).filter(|_| !moves) else {
+            let mut row = Row::clone(shared);
             if let Err(error) = change(&mut row) {
                 return Some(Err(error));
             }
             self.set_at(schema, index, true, Content::Present(Arc::new(row)));
             return Some(Ok(()));
+        };
+        if slot.batch != batch {
+            let before = self.cells.len();
+            let cells = columns.filter_map(|column| Some((column, row.get(column as usize)?.clone())));
+            self.cells.extend(cells);
+            self.undo.push(Undo {
+                slot: index,
+                before: Before::Cells(self.cells.len() - before),
+                dirty: slot.dirty,
+            });
         }
-        // Saved for undoing already: the row itself may change.
-        if let Err(error) = change(Arc::make_mut(row)) {
+        if let Err(error) = change(row) {
             return Some(Err(error));
         }
         let after = SLOT_OVERHEAD_BYTES + slot.key.len() + row_bytes(row);
@@ -330,6 +355,7 @@ impl TableCache {
     pub(crate) fn keep_batch(&mut self) {
         self.batch += 1;
         self.undo.clear();
+        self.cells.clear();
     }
 
     /// Undoes the changes of the batch.
@@ -337,16 +363,25 @@ impl TableCache {
         self.batch += 1;
         let mut gone = Vec::new();
         for undo in std::mem::take(&mut self.undo).into_iter().rev() {
-            match undo.content {
-                Some(content) => {
-                    self.replace(schema, undo.slot, content);
-                    self.slot_mut(undo.slot).dirty = undo.dirty;
+            match undo.before {
+                Before::Content(content) => self.replace(schema, undo.slot, content),
+                Before::Cells(count) => {
+                    let cells = self.cells.split_off(self.cells.len() - count);
+                    if let Content::Present(row) = &self.slot(undo.slot).content {
+                        let mut row = Row::clone(row);
+                        for (column, value) in cells {
+                            row[column as usize] = value;
+                        }
+                        self.replace(schema, undo.slot, Content::Present(Arc::new(row)));
+                    }
                 }
-                None => {
+                Before::Unknown => {
                     self.remove(schema, undo.slot);
                     gone.push(undo.slot);
+                    continue;
                 }
             }
+            self.slot_mut(undo.slot).dirty = undo.dirty;
         }
         if !gone.is_empty() {
             self.dirty.retain(|slot| !gone.contains(slot));

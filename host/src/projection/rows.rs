@@ -247,11 +247,8 @@ impl Rows {
             cache.set(schema, scratch, Content::Removed(key()));
             return Ok(());
         }
-        let touches_index = change
-            .cells
-            .iter()
-            .any(|cell| schema.indexes.iter().any(|index| index.contains(&cell.column)));
-        let patched = cache.modify(schema, scratch, touches_index, |row| {
+        let columns = change.cells.iter().map(|cell| cell.column);
+        let patched = cache.modify(schema, scratch, columns, |row| {
             semantics::patch(schema, row, change.to_cells())
         });
         match patched {
