@@ -16,6 +16,7 @@ const GITIGNORE: &str = "# The log and the tables, when they are SQLite files; a
 *.db-shm
 *.db-wal
 *.db-journal
+*.db-bell
 .lamphouse/
 ";
 
