@@ -10,11 +10,11 @@ use std::process::{Command, ExitStatus};
 use anyhow::{Context, Result, bail};
 use xtask::paths;
 
-const TARGETS: [&str; 3] = ["packed", "import-line", "descriptor"];
+const TARGETS: [&str; 4] = ["packed", "import-line", "descriptor", "fields"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// packed, import-line or descriptor; all of them where none is named
+    /// packed, import-line, descriptor or fields; all of them where none is named
     #[arg(value_parser = TARGETS)]
     targets: Vec<String>,
     /// How long, for each target

@@ -33,7 +33,12 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 3] = [targets::PACKED, targets::IMPORT_LINE, targets::DESCRIPTOR];
+pub const TARGETS: [Target; 4] = [
+    targets::PACKED,
+    targets::IMPORT_LINE,
+    targets::DESCRIPTOR,
+    targets::FIELDS,
+];
 
 /// Memory that a run may have at a time, for each byte of its input: a nil of one byte becomes a value of 24 bytes, in a
 /// vector that is twice as long as it has to be, while its copy is made.
