@@ -103,6 +103,12 @@ fn notes(profile: &Profile) -> Vec<String> {
             units::counted(wanted, "wanted row", "wanted rows"),
         ));
     }
+    if profile.rest_ns > 0 {
+        notes.push(format!(
+            "It rested for {}, as [pipeline] rebuild_share_percent has it.",
+            units::duration(profile.rest_ns / 1_000_000)
+        ));
+    }
     notes.push("The stages run at the same time, so that their times overlap.".to_owned());
     notes
 }
@@ -132,6 +138,7 @@ mod tests {
             flushes: 6,
             flush_ns: 240_000_000,
             rows_written: 61_203,
+            rest_ns: 0,
         });
         let idle = generation(2, "0.9.0", "retired", 10);
         let mut one = projection("order-summary", "live", Some(done));

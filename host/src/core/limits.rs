@@ -167,3 +167,26 @@ impl Default for AppendLimits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rebuild_works_for_its_share_and_rests_for_the_others() {
+        let wait = |rebuild_share_percent, worked_ms| {
+            let limits = PipelineLimits {
+                rebuild_share_percent,
+                ..PipelineLimits::default()
+            };
+            limits.rebuild_wait(Duration::from_millis(worked_ms)).as_millis()
+        };
+        assert_eq!([wait(100, 500), wait(50, 500), wait(20, 100)], [0, 500, 400]);
+        assert_eq!(wait(1, 10), 990);
+        assert_eq!(
+            wait(1, 5_000),
+            REBUILD_WAIT_MAX.as_millis(),
+            "it must notice a stop soon"
+        );
+    }
+}

@@ -436,7 +436,12 @@ impl<'a> Pipeline<'a> {
     /// Leaves the machine to others for a share of the time, while rebuilding; workers that are ahead do it themselves.
     fn throttle(&self, worked: Duration) {
         if !self.live && !self.workers.are_ahead() {
-            std::thread::sleep(self.surroundings.limits.rebuild_wait(worked));
+            let wait = self.surroundings.limits.rebuild_wait(worked);
+            if wait > Duration::ZERO {
+                let began = Instant::now();
+                std::thread::sleep(wait);
+                self.status.profiler().rested(began.elapsed());
+            }
         }
     }
 }

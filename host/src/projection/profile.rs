@@ -38,6 +38,9 @@ pub struct Profile {
     pub flush_ns: u64,
     /// Rows that they wrote or removed.
     pub rows_written: u64,
+    /// Time that a rebuild left to others, as `rebuild_share_percent` has it.
+    #[serde(default)]
+    pub rest_ns: u64,
 }
 
 /// Counts for a [`Profile`], from several threads.
@@ -57,6 +60,7 @@ pub(crate) struct Profiler {
     flushes: AtomicU64,
     flush_ns: AtomicU64,
     rows_written: AtomicU64,
+    rest_ns: AtomicU64,
 }
 
 /// What the rows of a worker went through.
@@ -110,6 +114,10 @@ impl Profiler {
         add(&self.rows_written, rows as u64);
     }
 
+    pub(crate) fn rested(&self, time: Duration) {
+        add(&self.rest_ns, nanos(time));
+    }
+
     pub(crate) fn profile(&self) -> Profile {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Profile {
@@ -127,6 +135,7 @@ impl Profiler {
             flushes: of(&self.flushes),
             flush_ns: of(&self.flush_ns),
             rows_written: of(&self.rows_written),
+            rest_ns: of(&self.rest_ns),
         }
     }
 }

@@ -382,9 +382,13 @@ impl Working {
     /// Leaves the machine to others for a share of the time.
     fn throttle(&self, worked: Duration) {
         let wait = self.hands.limits.rebuild_wait(worked);
-        let until = Instant::now() + wait;
-        while Instant::now() < until && !self.stop.load(Ordering::Acquire) {
+        if wait.is_zero() {
+            return;
+        }
+        let began = Instant::now();
+        while began.elapsed() < wait && !self.stop.load(Ordering::Acquire) {
             std::thread::sleep(LOOK.min(wait));
         }
+        self.hands.status.profiler().rested(began.elapsed());
     }
 }
