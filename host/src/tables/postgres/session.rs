@@ -5,8 +5,9 @@
 
 use std::str::FromStr as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool};
 use tokio::runtime::Handle;
@@ -91,7 +92,12 @@ pub(super) struct Database {
     queries: PgPool,
     /// `host:port/database`, for messages; never the password.
     label: String,
+    /// When a live projection last wrote.
+    live_written: Mutex<Option<Instant>>,
 }
+
+/// How long live work counts as going on after it wrote last.
+const LIVE_FOR: Duration = Duration::from_secs(1);
 
 impl Database {
     /// Prepares to connect; nothing is sent yet.
@@ -131,7 +137,18 @@ impl Database {
             control,
             queries,
             label,
+            live_written: Mutex::new(None),
         }))
+    }
+
+    /// A live projection writes now.
+    pub(super) fn live_writes(&self) {
+        *self.live_written.lock() = Some(Instant::now());
+    }
+
+    /// Whether a live projection wrote lately.
+    pub(super) fn has_live_work(&self) -> bool {
+        self.live_written.lock().is_some_and(|at| at.elapsed() < LIVE_FOR)
     }
 
     /// A connection that is set up.

@@ -48,9 +48,14 @@ impl Writer {
 }
 
 impl TableWriter for Writer {
-    fn flush(&mut self, flush: &Flush, _live: bool) -> Result<(), StoreError> {
-        // PostgreSQL has no single writer to queue for: `live` needs no turn of its own.
+    fn flush(&mut self, flush: &Flush, live: bool) -> Result<(), StoreError> {
         let (session, tables) = self.parts();
+        // PostgreSQL has no single writer to queue for. But where the log is on the same server, a durable append syncs
+        // what others wrote before it, so a rebuild must not leave much behind itself unsynced.
+        let is_beside_live = !live && session.database().has_live_work();
+        if live {
+            session.database().live_writes();
+        }
         let what = format!(
             "writing generation {} of {}",
             tables.generation.id, tables.generation.projection
@@ -62,7 +67,10 @@ impl TableWriter for Writer {
             // A commit that is lost in a crash of the server is safe to lose: rows and checkpoint are in this one
             // transaction, so the events are simply projected again.
             connection
-                .execute("BEGIN; SET LOCAL synchronous_commit = off")
+                .execute(match is_beside_live {
+                    true => "BEGIN; SET LOCAL synchronous_commit = local",
+                    false => "BEGIN; SET LOCAL synchronous_commit = off",
+                })
                 .await?;
             tables.write(connection, flush).await?;
             connection.execute("COMMIT").await?;
