@@ -10,7 +10,7 @@ mod read;
 mod route;
 mod speed;
 
-pub(super) use read::filled_with;
+pub(super) use read::filled_unevenly;
 
 use std::str::FromStr as _;
 use std::sync::Arc;

@@ -24,8 +24,18 @@ fn filled(place: &Place, count: u64) -> (std::sync::Arc<dyn EventLog>, Vec<Store
     filled_with(place, count, |_, random| TYPES.choose(random).unwrap())
 }
 
+/// 6,000 events, where an index should serve one type and no other: `Rare` at 100, 2,000 and 5,900, `Often` at every third
+/// position, else `Common`.
+pub(in crate::log) fn filled_unevenly(place: &Place) -> (std::sync::Arc<dyn EventLog>, Vec<StoredEvent>) {
+    filled_with(place, 6_000, |position, _| match position {
+        100 | 2_000 | 5_900 => "Rare",
+        _ if position % 3 == 0 => "Often",
+        _ => "Common",
+    })
+}
+
 /// The same with types as they are wanted for each position.
-pub(in crate::log) fn filled_with(
+pub(super) fn filled_with(
     place: &Place,
     count: u64,
     event_type: impl Fn(u64, &mut SmallRng) -> &'static str,

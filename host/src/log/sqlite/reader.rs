@@ -247,7 +247,7 @@ mod tests {
 
     use super::*;
     use crate::config::DatabaseUrl;
-    use crate::log::conformance::{Place, filled_with};
+    use crate::log::conformance::{Place, filled_unevenly};
     use crate::log::query::Span;
     use crate::log::{EventQuery, query::listing};
 
@@ -278,11 +278,7 @@ mod tests {
     #[test]
     fn the_index_serves_rare_types_and_nothing_else() {
         let place = Place::sqlite();
-        let (log, _) = filled_with(&place, 6_000, |position, _| match position {
-            100 | 2_000 | 5_900 => "Rare",
-            _ if position % 3 == 0 => "Often",
-            _ => "Common",
-        });
+        let (log, _) = filled_unevenly(&place);
         let DatabaseUrl::Sqlite(path) = &place.url else {
             panic!("not SQLite")
         };

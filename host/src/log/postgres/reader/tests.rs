@@ -6,7 +6,7 @@ use sqlx::Executor as _;
 
 use super::*;
 use crate::config::DatabaseUrl;
-use crate::log::conformance::{Place, filled_with};
+use crate::log::conformance::{Place, filled_unevenly};
 
 fn filter(types: &[&str]) -> EventFilter {
     EventFilter {
@@ -26,11 +26,7 @@ fn the_index_serves_rare_types_and_nothing_else() {
     let Some(place) = Place::postgres("the_index_serves_rare_types_and_nothing_else") else {
         return;
     };
-    let (log, _) = filled_with(&place, 6_000, |position, _| match position {
-        100 | 2_000 | 5_900 => "Rare",
-        _ if position % 3 == 0 => "Often",
-        _ => "Common",
-    });
+    let (log, _) = filled_unevenly(&place);
     let DatabaseUrl::Postgres(url) = &place.url else {
         panic!("not PostgreSQL")
     };
