@@ -49,6 +49,8 @@ impl Random {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -63,5 +65,45 @@ mod tests {
         let uuid = one.uuid();
         assert_eq!((uuid.len(), &uuid[14..15]), (36, "4"), "{uuid}");
         assert!("89ab".contains(&uuid[19..20]), "{uuid}");
+    }
+
+    /// Every SDK reads `wit/golden/random.json`. To write it anew: `LAMPHOUSE_WRITE_GOLDEN=1 cargo test -p
+    /// lamphouse-sdk random`.
+    #[test]
+    fn the_numbers_are_those_of_the_golden_file() {
+        let ids = [
+            ("", 0),
+            ("0193a5e0-0000-7000-8000-000000000001", 0),
+            ("0193a5e0-0000-7000-8000-000000000001", 1),
+            ("größe-🏮", 70_000),
+        ];
+        let made: serde_json::Value = ids
+            .map(|(id, part)| {
+                let mut random = Random::new(id, part);
+                serde_json::json!({
+                    "id": id,
+                    "part": part,
+                    "next_u64": [random.next_u64().to_string(), random.next_u64().to_string()],
+                    "below_6": [random.below(6), random.below(6), random.below(6)],
+                    "below_2_to_the_63": random.below(1 << 63).to_string(),
+                    "below_0": random.below(0),
+                    "fraction": random.fraction(),
+                    "uuid": random.uuid(),
+                })
+            })
+            .into_iter()
+            .collect();
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit/golden/random.json");
+        if std::env::var_os("LAMPHOUSE_WRITE_GOLDEN").is_some() {
+            let vectors: Vec<String> = made
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|vector| vector.to_string())
+                .collect();
+            std::fs::write(file, format!("[\n{}\n]\n", vectors.join(",\n"))).unwrap();
+        }
+        let written: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        assert_eq!(written, made);
     }
 }
