@@ -14,11 +14,11 @@ use wasmtime::{
 };
 
 use super::code_cache::CodeCache;
+use super::encode::component_of;
 use super::fault::FRAMES_MAX;
-use super::inspect::{File, inspect};
 use super::log_book::LogBook;
 use super::state::{ProjectState, State};
-use super::{AnyPlugin, Plugin, PluginError, Upcaster, encode, linker, upcaster};
+use super::{AnyPlugin, Plugin, PluginError, Upcaster, linker, upcaster};
 use crate::core::PluginDigest;
 use crate::core::limits::PluginLimits;
 
@@ -180,16 +180,8 @@ impl Sandbox {
         {
             return Ok(component);
         }
-        let encoded;
-        let bytes = match inspect(bytes)? {
-            File::Component => bytes,
-            File::Module => {
-                encoded = encode::component(bytes)?;
-                // The component may import what the module did not name.
-                inspect(&encoded)?;
-                &encoded
-            }
-        };
+        let encoded = component_of(bytes)?;
+        let bytes = encoded.as_deref().unwrap_or(bytes);
         // Told apart from failures of the compiler, because the one is the author's and the other is not.
         wasmparser::Validator::new_with_features(features())
             .validate_all(bytes)

@@ -20,11 +20,47 @@ pub enum Lane {
 /// What a file holds.
 #[derive(Debug)]
 pub(super) enum File {
-    /// A core module: what `cargo build --target wasm32-unknown-unknown` gives.
+    /// A core module with an embedded component type: what `cargo build --target wasm32-unknown-unknown` gives.
     Module,
+    /// A core module without one, whose exports name one of our worlds: what Go's and C's compilers give.
+    BareModule(World),
     /// A component of one of our worlds.
     Component,
 }
+
+/// One of our worlds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct World {
+    /// The interface that its plugins export: `packed-projector`.
+    interface: &'static str,
+    name: &'static str,
+}
+
+impl World {
+    /// Its name in the contract: `packed-projector-plugin`.
+    pub(super) fn name(self) -> &'static str {
+        self.name
+    }
+}
+
+const WORLDS: [World; 4] = [
+    World {
+        interface: "packed-projector",
+        name: "packed-projector-plugin",
+    },
+    World {
+        interface: "projector",
+        name: "projector-plugin",
+    },
+    World {
+        interface: "packed-upcaster",
+        name: "packed-upcaster-plugin",
+    },
+    World {
+        interface: "upcaster",
+        name: "upcaster-plugin",
+    },
+];
 
 /// Says what a file is, or why it is nothing that can be run here.
 pub(super) fn inspect(bytes: &[u8]) -> Result<File, PluginError> {
@@ -37,12 +73,18 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<File, PluginError> {
         return Err(PluginError::Imports { imports: forbidden });
     }
     if outline.component {
-        return outline.fits_a_world().map(|()| File::Component);
+        return match outline.world()? {
+            Some(_) => Ok(File::Component),
+            None => Err(PluginError::World(another_world(&outline))),
+        };
     }
-    if !outline.component_type {
-        return Err(PluginError::World(no_component_type(&outline)));
+    if outline.component_type {
+        return Ok(File::Module);
     }
-    Ok(File::Module)
+    match outline.world()? {
+        Some(world) => Ok(File::BareModule(world)),
+        None => Err(PluginError::World(no_component_type(&outline))),
+    }
 }
 
 /// Whether a file looks like an upcaster, by what it exports; false for what is no WebAssembly.
@@ -59,9 +101,10 @@ pub fn is_upcaster(bytes: &[u8]) -> bool {
 
 fn no_component_type(outline: &Outline) -> String {
     format!(
-        "the file is a core WebAssembly module without an embedded component type, so that nothing says which world it \
-         is made for{}. Build it with the Lamphouse SDK or with wit-bindgen, which embed one, and do not strip custom \
-         sections",
+        "the file is a core WebAssembly module that does not say which world it is made for: it has no embedded \
+         component type, and exports no function of a world, such as \
+         lamphouse:plugin/packed-projector@{CONTRACT_VERSION}#project{}. Build it with the Lamphouse SDK of its language \
+         or with wit-bindgen, and do not strip custom sections",
         match outline.exports.is_empty() {
             true => " (it exports nothing)".to_owned(),
             false => format!(" (it exports {})", listed(&outline.exports)),
@@ -232,48 +275,53 @@ impl Outline {
         self.component_type && (module.starts_with("cm32p2") || module.starts_with('[') || module == "$root")
     }
 
-    fn fits_a_world(&self) -> Result<(), PluginError> {
-        let exported = |interface: &str| {
-            let name = format!("lamphouse:plugin/{interface}");
-            self.exports
-                .iter()
-                .find(|export| export.split('@').next() == Some(&name))
-                .map(String::as_str)
+    /// The world that the exports name, if they name one.
+    fn world(&self) -> Result<Option<World>, PluginError> {
+        let exported = |world: World| {
+            let name = format!("lamphouse:plugin/{}", world.interface);
+            // Of a core module, each function is exported: `interface@version#function`.
+            let mut interfaces = self.exports.iter().map(|export| match self.component {
+                true => export.as_str(),
+                false => export.split('#').next().unwrap_or_default(),
+            });
+            interfaces
+                .find(|interface| interface.split('@').next() == Some(&name))
+                .map(|interface| (world, interface))
         };
-        let ours = |name: &str| name.ends_with(&format!("@{CONTRACT_VERSION}"));
-        let of_kind = |packed: &str, typed: &str| {
+        let ours = |(_, name): &(World, &str)| name.ends_with(&format!("@{CONTRACT_VERSION}"));
+        let of_kind = |packed: World, typed: World| {
             exported(packed)
-                .filter(|name| ours(name))
+                .filter(ours)
                 .or(exported(typed))
                 .or(exported(packed))
         };
-        let projector = of_kind("packed-projector", "projector");
-        match (projector, of_kind("packed-upcaster", "upcaster")) {
-            (Some(projector), Some(upcaster)) => {
-                return Err(PluginError::World(format!(
-                    "the plugin exports both {projector} and {upcaster}: a plugin is a projector or an upcaster. Make two \
-                     plugins of it"
-                )));
-            }
-            (Some(name), None) | (None, Some(name)) if ours(name) => return Ok(()),
-            (Some(name), None) | (None, Some(name)) => {
-                return Err(PluginError::World(format!(
-                    "the plugin exports {name}, and this host serves version {CONTRACT_VERSION} of the contract. Build \
-                     the plugin against that version, or use a host that serves its version"
-                )));
-            }
-            (None, None) => {}
+        let [packed_projector, projector, packed_upcaster, upcaster] = WORLDS;
+        let projector = of_kind(packed_projector, projector);
+        match (projector, of_kind(packed_upcaster, upcaster)) {
+            (Some((_, projector)), Some((_, upcaster))) => Err(PluginError::World(format!(
+                "the plugin exports both {projector} and {upcaster}: a plugin is a projector or an upcaster. Make two \
+                 plugins of it"
+            ))),
+            (Some(found), None) | (None, Some(found)) if ours(&found) => Ok(Some(found.0)),
+            (Some((_, name)), None) | (None, Some((_, name))) => Err(PluginError::World(format!(
+                "the plugin exports {name}, and this host serves version {CONTRACT_VERSION} of the contract. Build \
+                 the plugin against that version, or use a host that serves its version"
+            ))),
+            (None, None) => Ok(None),
         }
-        let has = match self.exports.is_empty() {
-            true => "nothing".to_owned(),
-            false => listed(&self.exports),
-        };
-        Err(PluginError::World(format!(
-            "the component is of another world: it exports {has}, and a plugin exports \
-             lamphouse:plugin/projector@{CONTRACT_VERSION}, lamphouse:plugin/packed-projector@{CONTRACT_VERSION}, \
-             lamphouse:plugin/upcaster@{CONTRACT_VERSION} or lamphouse:plugin/packed-upcaster@{CONTRACT_VERSION}"
-        )))
     }
+}
+
+fn another_world(outline: &Outline) -> String {
+    let has = match outline.exports.is_empty() {
+        true => "nothing".to_owned(),
+        false => listed(&outline.exports),
+    };
+    format!(
+        "the component is of another world: it exports {has}, and a plugin exports \
+         lamphouse:plugin/projector@{CONTRACT_VERSION}, lamphouse:plugin/packed-projector@{CONTRACT_VERSION}, \
+         lamphouse:plugin/upcaster@{CONTRACT_VERSION} or lamphouse:plugin/packed-upcaster@{CONTRACT_VERSION}"
+    )
 }
 
 /// The import module of WASI 0.1, which the host adapts.

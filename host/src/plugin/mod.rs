@@ -26,6 +26,7 @@ mod upcaster;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+pub use encode::component_of;
 pub use engine::Sandbox;
 pub use error::PluginError;
 pub use guest::Plugin;

@@ -87,9 +87,75 @@ fn components_of_other_worlds_say_what_they_are() {
 }
 
 #[test]
-fn a_module_without_a_component_type_is_refused() {
+fn a_module_that_names_no_world_is_refused() {
     let module = wat::parse_str(r#"(module (func (export "main")))"#).unwrap();
-    assert_snapshot!(refusal(&module), @"the file is a core WebAssembly module without an embedded component type, so that nothing says which world it is made for (it exports main). Build it with the Lamphouse SDK or with wit-bindgen, which embed one, and do not strip custom sections");
+    assert_snapshot!(refusal(&module), @"the file is a core WebAssembly module that does not say which world it is made for: it has no embedded component type, and exports no function of a world, such as lamphouse:plugin/packed-projector@0.1.0#project (it exports main). Build it with the Lamphouse SDK of its language or with wit-bindgen, and do not strip custom sections");
+    let other = r#"(module (func (export "lamphouse:plugin/painter@0.1.0#paint")))"#;
+    let error = refusal(&wat::parse_str(other).unwrap()).to_string();
+    assert!(error.contains("lamphouse:plugin/painter@0.1.0#paint"), "{error}");
+}
+
+/// A module as a compiler leaves it that knows nothing of components: exports of the canonical ABI, WASI 0.1 at hand.
+fn bare(interface: &str, functions: &str) -> Vec<u8> {
+    let functions = functions.replace("IFACE", &format!("lamphouse:plugin/{interface}"));
+    wat::parse_str(format!(
+        r#"(module
+            (import "lamphouse:plugin/log@0.1.0" "write" (func $write (param i32 i32 i32)))
+            (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+            (memory (export "memory") 2)
+            (func (export "_initialize") (i32.store8 (i32.const 4000) (i32.const 77)))
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 65536))
+            (data (i32.const 128) "bare" "2" "t" "n")
+            {functions})"#
+    ))
+    .unwrap()
+}
+
+/// Describes itself as `bare` 2 with one table `t(n integer key)`, and says `M` in the log, as `_initialize` left it.
+const PROJECTOR: &str = r#"
+    (data (i32.const 0) "\80\00\00\00\04\00\00\00" "\84\00\00\00\01\00\00\00" "\00\04\00\00\01\00\00\00" "\c0\00\00\00\01\00\00\00")
+    (data (i32.const 192) "\85\00\00\00\01\00\00\00" "\f0\00\00\00\01\00\00\00" "\00\04\00\00\01\00\00\00")
+    (data (i32.const 240) "\86\00\00\00\01\00\00\00" "\01\00\00")
+    (func (export "IFACE@0.1.0#describe") (result i32) (i32.const 0))
+    (func (export "cabi_post_IFACE@0.1.0#describe") (param i32))
+    (func (export "IFACE@0.1.0#project") (param i32 i32) (result i32)
+        (drop (call $random (i32.const 3000) (i32.const 8)))
+        (call $write (i32.const 2) (i32.const 4000) (i32.const 1))
+        (i32.const 2048))"#;
+
+/// Describes itself as `bare` 2 without a rule.
+const UPCASTER: &str = r#"
+    (data (i32.const 0) "\80\00\00\00\04\00\00\00" "\84\00\00\00\01\00\00\00")
+    (func (export "IFACE@0.1.0#describe") (result i32) (i32.const 0))
+    (func (export "IFACE@0.1.0#upcast") (param i32 i32) (result i32) (i32.const 2048))"#;
+
+#[test]
+fn a_module_whose_exports_name_a_world_is_of_it() {
+    for (interface, lane) in [("projector", Lane::Typed), ("packed-projector", Lane::Packed)] {
+        let plugin = sandbox().load_projector(&bare(interface, PROJECTOR)).unwrap();
+        assert_eq!((plugin.descriptor().name.as_str(), plugin.lane()), ("bare", lane));
+        let (_, report, result) = call(&plugin, &["Any"]);
+        result.unwrap();
+        assert_eq!(report.log[0].message, "M");
+    }
+    for interface in ["upcaster", "packed-upcaster"] {
+        let module = bare(interface, UPCASTER);
+        assert!(is_upcaster(&module));
+        let error = sandbox().load(&module).unwrap_err();
+        // It got as far as its descriptor.
+        assert!(matches!(error, PluginError::Descriptor { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_module_of_a_world_that_is_not_ours_or_not_whole_says_so() {
+    let newer = bare("packed-projector", &PROJECTOR.replace("@0.1.0", "@0.9.0"));
+    assert_snapshot!(refusal(&newer), @"the plugin exports lamphouse:plugin/packed-projector@0.9.0, and this host serves version 0.1.0 of the contract. Build the plugin against that version, or use a host that serves its version");
+    let half = bare("projector", &PROJECTOR.replace("#project", "#projects"));
+    assert_snapshot!(refusal(&half), @"the core module does not fit the world projector-plugin, which its exports name: failed to decode world from module: module was not valid: failed to find export of interface `lamphouse:plugin/projector@0.1.0` function `project`");
+    let both = PROJECTOR.replace("IFACE", "lamphouse:plugin/projector")
+        + r#"(func (export "lamphouse:plugin/upcaster@0.1.0#upcast"))"#;
+    assert_snapshot!(refusal(&bare("", &both)), @"the plugin exports both lamphouse:plugin/projector@0.1.0 and lamphouse:plugin/upcaster@0.1.0: a plugin is a projector or an upcaster. Make two plugins of it");
 }
 
 #[test]
