@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use super::output::Output;
 use super::session::Session;
 use super::{
-    append, catch_up, dead_letters, events, explain, export, import, init, operate, plugin_check,
-    projection_show, query, rehearse, serve, status, stream,
+    append, catch_up, dead_letters, events, explain, export, import, init, operate, plugin_build,
+    plugin_check, projection_show, query, rehearse, serve, status, stream,
 };
 use crate::telemetry::{self, LogFormat};
 
@@ -92,7 +92,7 @@ enum ProjectionCommand {
     Show(projection_show::Show),
 }
 
-/// Work on plugin files
+/// Build and check plugins
 #[derive(Debug, Args)]
 struct PluginArgs {
     #[command(subcommand)]
@@ -101,6 +101,7 @@ struct PluginArgs {
 
 #[derive(Debug, Subcommand)]
 enum PluginCommand {
+    Build(plugin_build::Build),
     Check(plugin_check::Check),
 }
 
@@ -119,9 +120,12 @@ impl Cli {
         telemetry::setup(globals.log_format, level);
         let command = match command {
             Command::Init(init) => return init.run(&globals, out),
-            Command::Plugin(PluginArgs {
-                command: PluginCommand::Check(check),
-            }) => return check.run(&globals, out),
+            Command::Plugin(PluginArgs { command }) => {
+                return match command {
+                    PluginCommand::Build(build) => build.run(out),
+                    PluginCommand::Check(check) => check.run(&globals, out),
+                };
+            }
             command => command,
         };
         let session = Session::open(&globals)?;

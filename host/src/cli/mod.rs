@@ -19,6 +19,7 @@ mod init;
 mod interrupt;
 mod operate;
 mod output;
+mod plugin_build;
 mod plugin_check;
 mod profile;
 mod progress;

@@ -95,6 +95,55 @@ impl Drop for Progress {
     }
 }
 
+/// Work of several steps whose length nobody knows: what is done now and for how long, on a terminal; else a line a step.
+pub(super) struct Spinner {
+    what: String,
+    bar: Option<ProgressBar>,
+    step: String,
+}
+
+impl Spinner {
+    pub(super) fn new(what: &str) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new_spinner();
+            let style = ProgressStyle::with_template("{spinner} {prefix} {elapsed} {wide_msg}");
+            bar.set_style(style.expect("invariant: the template is right"));
+            bar.set_prefix(what.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        Self {
+            what: what.to_owned(),
+            bar,
+            step: String::new(),
+        }
+    }
+
+    /// The next step began.
+    pub(super) fn step(&mut self, step: &str) {
+        step.clone_into(&mut self.step);
+        match &self.bar {
+            Some(bar) => bar.set_message(self.step.clone()),
+            None => say(&format!("{}: {step}", self.what)),
+        }
+    }
+
+    /// A tool wrote a line; on a terminal, the last one is shown.
+    pub(super) fn line(&self, line: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{}: {}", self.step, super::table::plain(line.trim())));
+        }
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// A line on standard error; when nobody reads it, it is lost.
 pub(super) fn say(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::interrupt::stop_asked;
 use super::output::Output;
@@ -12,6 +12,7 @@ use super::session::Session;
 use super::table::plain_lines;
 use super::units;
 use crate::api::{self, Token};
+use crate::deploy::build::Project;
 use crate::deploy::{BuildEvent, Mode, watch_sources};
 use crate::telemetry::Event;
 use crate::telemetry::events::{HostStarted, HostStopping, PluginBuilding, PluginBuilt, PluginNotBuilt};
@@ -29,11 +30,12 @@ pub(super) struct Serve {}
 /// Run as serve does, for someone who writes a plugin
 ///
 /// A plugin file whose bytes changed is deployed at once as a new generation, also under the same version. The plugin
-/// projects that are named are built at the start and whenever their sources change.
+/// projects that are named, in any language that `plugin build` knows, are built at the start and whenever their sources
+/// change; what ran before goes on where they do not build.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lamphouse dev
-  lamphouse dev ../order-summary        a folder with Cargo.toml, built by cargo for wasm32-unknown-unknown")]
+  lamphouse dev ../order-summary ../order-names     two folders with plugins' sources")]
 pub(super) struct Dev {
     /// Plugin projects to build into the plugin folder
     #[arg(value_name = "PROJECT")]
@@ -48,26 +50,20 @@ impl Serve {
 
 impl Dev {
     pub(super) fn run(self, session: &Session, _: &mut Output) -> Result<()> {
-        let mut projects = Vec::new();
-        for project in &self.projects {
-            if !project.join("Cargo.toml").is_file() {
-                bail!("{} is no plugin project: it has no Cargo.toml", project.display());
-            }
-            projects.push(
-                project
-                    .canonicalize()
-                    .with_context(|| format!("{}", project.display()))?,
-            );
-        }
+        let projects: Vec<Project> = self
+            .projects
+            .iter()
+            .map(|folder| Project::at(folder))
+            .collect::<Result<_, _>>()?;
         if projects.is_empty() {
             return host(session, Mode::Dev);
         }
-        let (plugins, folder) = (session.config.plugins.clone(), session.config.data.join("build"));
+        let plugins = session.config.plugins.clone();
         let stop = Arc::new(AtomicBool::new(false));
         let told = stop.clone();
         let builder = std::thread::Builder::new()
             .name("builder".to_owned())
-            .spawn(move || watch_sources(&projects, &plugins, &folder, &told, tell))
+            .spawn(move || watch_sources(&projects, &plugins, &told, tell))
             .context("no thread could be started")?;
         let result = host(session, Mode::Dev);
         stop.store(true, Ordering::Release);
@@ -145,13 +141,19 @@ fn tell(event: BuildEvent) {
             file,
             changed,
             time,
-        } => PluginBuilt {
-            project: &name(&project),
-            file: &name(&file),
-            changed,
-            time: &units::duration(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            warnings,
+        } => {
+            PluginBuilt {
+                project: &name(&project),
+                file: &name(&file),
+                changed,
+                time: &units::duration(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            }
+            .emit();
+            if !warnings.is_empty() {
+                super::progress::say(&plain_lines(&warnings));
+            }
         }
-        .emit(),
         BuildEvent::Failed(project, why) => {
             PluginNotBuilt {
                 project: &name(&project),

@@ -11,6 +11,7 @@
 
 mod address;
 mod advance;
+pub mod build;
 mod choose;
 mod chores;
 mod conductor;
