@@ -9,7 +9,7 @@ use super::output::Output;
 use super::session::Session;
 use super::{
     append, catch_up, dead_letters, events, explain, export, import, init, operate, plugin_build,
-    plugin_check, projection_show, query, rehearse, serve, status, stream,
+    plugin_check, plugin_new, projection_show, query, rehearse, serve, status, stream,
 };
 use crate::telemetry::{self, LogFormat};
 
@@ -92,7 +92,7 @@ enum ProjectionCommand {
     Show(projection_show::Show),
 }
 
-/// Build and check plugins
+/// Make, build and check plugins
 #[derive(Debug, Args)]
 struct PluginArgs {
     #[command(subcommand)]
@@ -101,6 +101,7 @@ struct PluginArgs {
 
 #[derive(Debug, Subcommand)]
 enum PluginCommand {
+    New(plugin_new::New),
     Build(plugin_build::Build),
     Check(plugin_check::Check),
 }
@@ -122,6 +123,7 @@ impl Cli {
             Command::Init(init) => return init.run(&globals, out),
             Command::Plugin(PluginArgs { command }) => {
                 return match command {
+                    PluginCommand::New(new) => new.run(out),
                     PluginCommand::Build(build) => build.run(out),
                     PluginCommand::Check(check) => check.run(&globals, out),
                 };

@@ -21,6 +21,7 @@ mod operate;
 mod output;
 mod plugin_build;
 mod plugin_check;
+mod plugin_new;
 mod profile;
 mod progress;
 mod projection_show;
