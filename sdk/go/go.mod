@@ -1,0 +1,3 @@
+module github.com/lamphouse/lamphouse/sdk/go
+
+go 1.24
