@@ -9,7 +9,7 @@ use super::output::Output;
 use super::session::Session;
 use super::{
     append, catch_up, dead_letters, events, explain, export, import, init, operate, plugin_build,
-    plugin_check, plugin_new, projection_show, query, rehearse, serve, status, stream,
+    plugin_check, plugin_new, plugin_test, projection_show, query, rehearse, serve, status, stream,
 };
 use crate::telemetry::{self, LogFormat};
 
@@ -92,7 +92,7 @@ enum ProjectionCommand {
     Show(projection_show::Show),
 }
 
-/// Make, build and check plugins
+/// Make, build, test and check plugins
 #[derive(Debug, Args)]
 struct PluginArgs {
     #[command(subcommand)]
@@ -103,6 +103,7 @@ struct PluginArgs {
 enum PluginCommand {
     New(plugin_new::New),
     Build(plugin_build::Build),
+    Test(plugin_test::Test),
     Check(plugin_check::Check),
 }
 
@@ -125,6 +126,7 @@ impl Cli {
                 return match command {
                     PluginCommand::New(new) => new.run(out),
                     PluginCommand::Build(build) => build.run(out),
+                    PluginCommand::Test(test) => test.run(&globals, out),
                     PluginCommand::Check(check) => check.run(&globals, out),
                 };
             }

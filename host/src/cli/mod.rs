@@ -22,6 +22,7 @@ mod output;
 mod plugin_build;
 mod plugin_check;
 mod plugin_new;
+mod plugin_test;
 mod profile;
 mod progress;
 mod projection_show;

@@ -12,6 +12,7 @@
 mod address;
 mod advance;
 pub mod build;
+mod cases;
 mod choose;
 mod chores;
 mod conductor;
@@ -35,6 +36,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use cases::{CaseReport, CasesReport, CellDifference, Problem, run_cases};
 pub use dev::{BuildEvent, watch_sources};
 pub use explain::{Explained, NamedRow, Rows, explain};
 pub use host::{Host, HostError, Mode};

@@ -11,6 +11,7 @@ use lamphouse_contract::{Descriptor, Subscription, UpcasterDescriptor, packed};
 use serde::{Deserialize, Serialize};
 
 pub use rows::RowDifference;
+pub(super) use rows::{first_difference, shown};
 pub use second_process::replay_for_another;
 
 use rows::{Rows, RunRow};

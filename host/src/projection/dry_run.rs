@@ -5,17 +5,31 @@ use std::sync::Arc;
 use lamphouse_contract::{Key, Row, Value};
 
 use super::rows::Rows;
-use crate::core::EventBatch;
-use crate::plugin::{Call, Plugin};
+use crate::core::{EventBatch, Position};
+use crate::plugin::{Call, CallError, LogLine, Plugin};
 use crate::tables::{StoreError, TableReader};
 
-/// The rows of each table, in key order, that a plugin makes of these events in calls of `batch_events`; the error
-/// says at which position it failed.
+/// A call that failed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the events from position {position} failed: {}", error.message)]
+pub struct DryRunFault {
+    /// Of the event that failed, or of the call's first one where the plugin did not say which.
+    pub position: Position,
+    /// Why.
+    pub error: CallError,
+    /// What the plugin wrote to its log in that call.
+    pub log: Vec<LogLine>,
+}
+
+/// The rows of each table, in key order, that a plugin makes of these events in calls of `batch_events`.
+///
+/// # Errors
+/// The first call that failed.
 pub fn dry_run(
     plugin: &Arc<Plugin>,
     events: &Arc<EventBatch>,
     batch_events: usize,
-) -> Result<Vec<Vec<Arc<Row>>>, String> {
+) -> Result<Vec<Vec<Arc<Row>>>, DryRunFault> {
     let descriptor = plugin.descriptor();
     let mut rows = Rows::new(descriptor, Box::new(Nothing), true);
     let mut from = 0;
@@ -28,15 +42,15 @@ pub fn dry_run(
             stop: Arc::default(),
         };
         rows.begin(events, from..until);
-        let (after, _, result) = plugin.project(&call, rows);
+        let (after, report, result) = plugin.project(&call, rows);
         rows = after;
         if let Err(error) = result {
             let index = from + error.index.map_or(0, |index| index as usize);
-            let position = events.position(index.min(until - 1));
-            return Err(format!(
-                "the events from position {position} failed: {}",
-                error.message
-            ));
+            return Err(DryRunFault {
+                position: events.position(index.min(until - 1)),
+                error,
+                log: report.log,
+            });
         }
         rows.keep_batch();
         from = until;

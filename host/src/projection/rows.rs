@@ -254,7 +254,7 @@ impl Rows {
         match patched {
             Some(patched) => patched.map_err(violation),
             None if change.operation == Operation::Patch => Err(TablesError::Violation(format!(
-                "patch of a row of '{}' that is not there, key {:?}: put or upsert it first",
+                "table '{}' has no row with key {:?} to patch (upsert makes one)",
                 schema.name,
                 key()
             ))),

@@ -7,7 +7,7 @@ use lamphouse_contract::{Descriptor, Row, TableSchema, Value, semantics};
 use serde::{Deserialize, Serialize};
 
 /// Rows of each table, in key order.
-pub(super) type Rows = Vec<Vec<Arc<Row>>>;
+pub(in crate::deploy) type Rows = Vec<Vec<Arc<Row>>>;
 
 /// Characters of a value that are shown.
 const VALUE_CHARS_MAX: usize = 120;
@@ -35,7 +35,10 @@ pub struct RunRow {
 }
 
 /// The first row, by table and key, that is not the same in all runs.
-pub(super) fn first_difference(descriptor: &Descriptor, runs: &[(String, Rows)]) -> Option<RowDifference> {
+pub(in crate::deploy) fn first_difference(
+    descriptor: &Descriptor,
+    runs: &[(String, Rows)],
+) -> Option<RowDifference> {
     for (number, table) in descriptor.tables.iter().enumerate() {
         let mut by_key: BTreeMap<Vec<u8>, Vec<Option<&Row>>> = BTreeMap::new();
         for (run, (_, tables)) in runs.iter().enumerate() {
@@ -89,7 +92,7 @@ fn difference(table: &TableSchema, runs: &[(String, Rows)], of_runs: &[Option<&R
 }
 
 /// A value as a person writes it.
-fn shown(value: &Value) -> String {
+pub(in crate::deploy) fn shown(value: &Value) -> String {
     let whole = match value {
         Value::Null => "null".to_owned(),
         Value::Boolean(value) => value.to_string(),

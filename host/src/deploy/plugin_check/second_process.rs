@@ -110,7 +110,7 @@ pub fn replay_for_another(
     let events = batch(bytes.get(line + 1..).unwrap_or_default()).map_err(|error| refused(error.0))?;
     let answer = match dry_run(&plugin, &Arc::new(events), order.batch_events) {
         Ok(rows) => pack(&rows),
-        Err(why) => [&[FAILED], why.as_bytes()].concat(),
+        Err(fault) => [&[FAILED], fault.to_string().as_bytes()].concat(),
     };
     output
         .write_all(&answer)

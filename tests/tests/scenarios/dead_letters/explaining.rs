@@ -65,10 +65,7 @@ fn explain_says_what_became_of_an_event_and_names_its_rows(database: Database) {
     assert_eq!(fails["changes"]["rows"], json!([]));
     says(
         fails["changes"]["unknown"].as_str().unwrap(),
-        &[
-            "applied once more to the rows of now, it fails",
-            "that is not there",
-        ],
+        &["applied once more to the rows of now, it fails", "has no row"],
     );
     let nothing = one(&project, "9", "applied", &[]);
     assert_eq!(nothing["changes"]["total"], 0);
