@@ -29,6 +29,13 @@ extern "C" {
 #define LH_PRINTF_(at, first)
 #endif
 
+/* The name of the file alone, where the compiler gives it: so that a plugin's bytes do not tell its folder. */
+#ifdef __FILE_NAME__
+#define LH_FILE_ __FILE_NAME__
+#else
+#define LH_FILE_ __FILE__
+#endif
+
 /* ---- Values ------------------------------------------------------------------------------------------------- */
 
 /* UTF-8 text; not ended by a zero. */
@@ -235,7 +242,7 @@ typedef struct lh_field {
 /* Anything, as JSON text, to the letter: read it with lh_json_open. */
 #define LH_FIELD_JSON(...) LH_FIELD_(LH_KIND_JSON, __VA_ARGS__)
 #define LH_OPTIONAL .optional = true
-#define LH_FIELD_(kind_, ...) {.kind = kind_, .file = __FILE__, .line = __LINE__, .path = __VA_ARGS__}
+#define LH_FIELD_(kind_, ...) {.kind = kind_, .file = LH_FILE_, .line = __LINE__, .path = __VA_ARGS__}
 
 /* ---- Declaring a projector ------------------------------------------------------------------------------------ */
 
@@ -420,21 +427,21 @@ lh_result lh_remove(lh_call *call, uint32_t table, const lh_value *key, size_t k
 void lh_want(lh_call *call, uint32_t table, const lh_value *key, size_t key_len);
 
 #ifndef LH_WITHOUT_PLACES
-#define lh_get(call, ...) lh_get(lh_here_(call, __FILE__, __LINE__), __VA_ARGS__)
-#define lh_get_many(call, ...) lh_get_many(lh_here_(call, __FILE__, __LINE__), __VA_ARGS__)
-#define lh_find(call, ...) lh_find(lh_here_(call, __FILE__, __LINE__), __VA_ARGS__)
-#define lh_find_page(call, ...) lh_find_page(lh_here_(call, __FILE__, __LINE__), __VA_ARGS__)
-#define lh_put(call, ...) lh_put(lh_here_(call, __FILE__, __LINE__), __VA_ARGS__)
-#define lh_patch(call, ...) lh_patch(lh_here_(call, __FILE__, __LINE__), __VA_ARGS__)
-#define lh_upsert(call, ...) lh_upsert(lh_here_(call, __FILE__, __LINE__), __VA_ARGS__)
-#define lh_remove(call, ...) lh_remove(lh_here_(call, __FILE__, __LINE__), __VA_ARGS__)
+#define lh_get(call, ...) lh_get(lh_here_(call, LH_FILE_, __LINE__), __VA_ARGS__)
+#define lh_get_many(call, ...) lh_get_many(lh_here_(call, LH_FILE_, __LINE__), __VA_ARGS__)
+#define lh_find(call, ...) lh_find(lh_here_(call, LH_FILE_, __LINE__), __VA_ARGS__)
+#define lh_find_page(call, ...) lh_find_page(lh_here_(call, LH_FILE_, __LINE__), __VA_ARGS__)
+#define lh_put(call, ...) lh_put(lh_here_(call, LH_FILE_, __LINE__), __VA_ARGS__)
+#define lh_patch(call, ...) lh_patch(lh_here_(call, LH_FILE_, __LINE__), __VA_ARGS__)
+#define lh_upsert(call, ...) lh_upsert(lh_here_(call, LH_FILE_, __LINE__), __VA_ARGS__)
+#define lh_remove(call, ...) lh_remove(lh_here_(call, LH_FILE_, __LINE__), __VA_ARGS__)
 #endif
 
 /* ---- Failures and the log ------------------------------------------------------------------------------------- */
 
 /* Fails the call: return lh_fail(call, "order " LH_S " has no lines", LH_A(id)). The host shows the message, the
  * event, and the line of the source. */
-#define lh_fail(call, ...) lh_fail_at(call, __FILE__, __LINE__, __VA_ARGS__)
+#define lh_fail(call, ...) lh_fail_at(call, LH_FILE_, __LINE__, __VA_ARGS__)
 lh_result lh_fail_at(lh_call *call, const char *file, int line, const char *format, ...) LH_PRINTF_(4, 5);
 /* Whether the call has failed. */
 bool lh_has_failed(const lh_call *call);
@@ -506,7 +513,7 @@ typedef struct lh_writer lh_writer;
 
 lh_writer *lh_writer_new(lh_call *call);
 #ifndef LH_WITHOUT_PLACES
-#define lh_writer_new(call) lh_writer_new(lh_here_(call, __FILE__, __LINE__))
+#define lh_writer_new(call) lh_writer_new(lh_here_(call, LH_FILE_, __LINE__))
 #endif
 void lh_write_object(lh_writer *writer, const char *name);
 void lh_write_array(lh_writer *writer, const char *name);
@@ -543,7 +550,7 @@ typedef struct lh_json {
 
 lh_json lh_json_open(lh_call *call, lh_text text);
 #ifndef LH_WITHOUT_PLACES
-#define lh_json_open(call, text) lh_json_open(lh_here_(call, __FILE__, __LINE__), text)
+#define lh_json_open(call, text) lh_json_open(lh_here_(call, LH_FILE_, __LINE__), text)
 #endif
 /* What comes next: '{', '[', '"', '0' for a number, 't' for true and false, 'n' for null; 0 after a failure. */
 char lh_json_peek(lh_json *json);
