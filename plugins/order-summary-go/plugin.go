@@ -101,11 +101,11 @@ func addLine(orderID string, line Line, status string, t *lamphouse.Tables) erro
 	if err != nil || order.CustomerID == nil {
 		return err
 	}
-	cells := []lamphouse.Cell{
+	cells := make([]lamphouse.Cell, 0, 4)
+	cells = append(cells,
 		lamphouse.Add("lines", 1),
 		lamphouse.Add("quantity", line.Quantity),
-		lamphouse.Add("net", value),
-	}
+		lamphouse.Add("net", value))
 	switch status {
 	case placed:
 		cells = append(cells, lamphouse.Add("ordered", value))

@@ -17,8 +17,11 @@ import (
 type codec struct {
 	kind     contract.Kind
 	nullable bool
-	get      func(from unsafe.Pointer, v *contract.Value) error
-	set      func(to unsafe.Pointer, v *contract.Value) error
+	viaJSON  bool
+	// make gives a new variable.
+	make func() unsafe.Pointer
+	get  func(from unsafe.Pointer, v *contract.Value) error
+	set  func(to unsafe.Pointer, v *contract.Value) error
 }
 
 var (
@@ -78,6 +81,7 @@ func codecFor(t reflect.Type) (codec, bool) {
 func plain[T any](kind contract.Kind, to func(T) contract.Value, from func(*contract.Value) T) codec {
 	return codec{
 		kind: kind,
+		make: func() unsafe.Pointer { return unsafe.Pointer(new(T)) },
 		get: func(p unsafe.Pointer, v *contract.Value) error {
 			*v = to(*(*T)(p))
 			return nil
@@ -96,6 +100,7 @@ func plain[T any](kind contract.Kind, to func(T) contract.Value, from func(*cont
 func narrow[T int32 | int16 | int8 | uint64 | uint32 | uint16 | uint8](least, most int64) codec {
 	return codec{
 		kind: contract.Integer,
+		make: func() unsafe.Pointer { return unsafe.Pointer(new(T)) },
 		get: func(p unsafe.Pointer, v *contract.Value) error {
 			number := *(*T)(p)
 			if uint64(number) > math.MaxInt64 && number > 0 {
@@ -139,7 +144,7 @@ func pointer(elem reflect.Type) (codec, bool) {
 				*(*unsafe.Pointer)(p) = nil
 				return nil
 			}
-			at := reflect.New(elem).UnsafePointer()
+			at := inner.make()
 			*(*unsafe.Pointer)(p) = at
 			return inner.set(at, v)
 		},
@@ -154,6 +159,7 @@ func viaJSON(t reflect.Type) codec {
 	return codec{
 		kind:     contract.JSON,
 		nullable: nullable,
+		viaJSON:  true,
 		get: func(p unsafe.Pointer, v *contract.Value) error {
 			if nullable && reflect.NewAt(t, p).Elem().IsNil() {
 				*v = contract.Value{}

@@ -25,6 +25,7 @@ type Thing struct {
 	Body   lamphouse.JSON       `lamphouse:",initial={}"`
 	Tags   []string             `lamphouse:",json"`
 	Other  *lamphouse.Decimal   `lamphouse:",scale=0"`
+	Maybe  []string             `lamphouse:",json"`
 	Cache  map[string]int       `lamphouse:"-"`
 	hidden int
 }
@@ -55,9 +56,9 @@ func TestEveryTypeOfColumnSurvives(t *testing.T) {
 			return err
 		}
 		return lamphouse.Upsert[Thing](tables, lamphouse.Key{"full", int32(2)}, lamphouse.Set("flag", false),
-			lamphouse.Set("kind", Kind("k")), lamphouse.Set("weight", nil), lamphouse.Add("part", uint8(1)),
+			lamphouse.Set("kind", Kind("k")), lamphouse.Clear("weight"), lamphouse.Add("part", uint8(1)),
 			lamphouse.Set("raw", []byte("x")), lamphouse.Add("sum", lamphouse.MustDecimal("0.5")),
-			lamphouse.Set("seen_at", lamphouse.Timestamp(1)), lamphouse.Set("tags", []string{"t"}),
+			lamphouse.Set("seen_at", lamphouse.Timestamp(1)), lamphouse.Set("tags", []string{"t"}), lamphouse.Set("maybe", []string(nil)),
 			lamphouse.Set("body", lamphouse.JSON("[]")), lamphouse.Add("other", 3))
 	}))
 	h.Given("thing-1", "Anything", lamphouse.JSON(`{"n":[1, 9007199254740993]}`))

@@ -53,11 +53,8 @@ func (e *Event[D]) whole(what string) {
 // Random gives random numbers that are the same whenever this event is projected, on every machine.
 func (e *Event[D]) Random() *Random { return newRandom(e.ID, e.Part) }
 
-// decoder reads an event's data into a D.
-type decoder[D any] func(e *contract.Event, into *D) error
-
-// jsonDecoder is encoding/json's way to read data.
-func jsonDecoder[D any]() decoder[D] {
+// jsonDecoder is encoding/json's way to read data into a D.
+func jsonDecoder[D any]() func(e *contract.Event, into *D) error {
 	t := reflect.TypeFor[D]()
 	if t.Kind() == reflect.Struct && t.NumField() == 0 {
 		return func(*contract.Event, *D) error { return nil }

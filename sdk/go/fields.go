@@ -13,7 +13,11 @@ import (
 type fieldsOf struct {
 	declared []contract.Field
 	places   []fieldPlace
-	plan     *contract.FieldPlan
+	// Made when the first event comes whole.
+	plan *contract.FieldPlan
+	// Room for the values of one event.
+	values []contract.Value
+	reader contract.Reader
 }
 
 type fieldPlace struct {
@@ -31,9 +35,8 @@ func newFields(t reflect.Type) (*fieldsOf, error) {
 	if err := f.walk(t, "/data", 0); err != nil {
 		return nil, err
 	}
-	var err error
-	f.plan, err = contract.NewFieldPlan(f.declared)
-	return f, err
+	f.values = make([]contract.Value, len(f.declared))
+	return f, nil
 }
 
 func (f *fieldsOf) walk(t reflect.Type, within string, offset uintptr) error {
@@ -48,7 +51,7 @@ func (f *fieldsOf) walk(t reflect.Type, within string, offset uintptr) error {
 			name = field.Name
 		}
 		if path == "" {
-			path = within + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+			path = within + "/" + strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
 		}
 		if !strings.HasPrefix(path, "/") {
 			return fmt.Errorf("field %s.%s: '%s' is no path such as /metadata/user", t.Name(), field.Name, path)
@@ -82,28 +85,27 @@ func (f *fieldsOf) walk(t reflect.Type, within string, offset uintptr) error {
 }
 
 // read fills the struct from an event, whether it came with its fields or whole.
-func (f *fieldsOf) read(e *contract.Event, into unsafe.Pointer, r *contract.Reader, room *[]contract.Value) error {
-	if e.HasFields {
-		r.Reset(e.Fields)
-		var v contract.Value
-		for i := range f.places {
-			r.Value(&v)
-			if err := r.Err(); err != nil {
-				return err
-			}
-			if err := f.set(i, e, into, &v); err != nil {
+func (f *fieldsOf) read(e *contract.Event, into unsafe.Pointer) (err error) {
+	if !e.HasFields {
+		if f.plan == nil {
+			if f.plan, err = contract.NewFieldPlan(f.declared); err != nil {
 				return err
 			}
 		}
-		return nil
+		if f.values, err = f.plan.Extract(e.Data, e.Metadata, f.values); err != nil {
+			return fmt.Errorf("%s: %w", e.EventType, err)
+		}
+	} else {
+		f.reader.Reset(e.Fields)
+		for i := range f.values {
+			f.reader.Value(&f.values[i])
+		}
+		if err := f.reader.Err(); err != nil {
+			return err
+		}
 	}
-	values, err := f.plan.Extract(e.Data, e.Metadata, *room)
-	if err != nil {
-		return fmt.Errorf("%s: %w", e.EventType, err)
-	}
-	*room = values
-	for i := range values {
-		if err := f.set(i, e, into, &values[i]); err != nil {
+	for i := range f.values {
+		if err := f.set(i, e, into, &f.values[i]); err != nil {
 			return err
 		}
 	}
@@ -119,13 +121,4 @@ func (f *fieldsOf) set(i int, e *contract.Event, into unsafe.Pointer, v *contrac
 		return fmt.Errorf("%s: field %s: %w", e.EventType, f.declared[i].Path, err)
 	}
 	return nil
-}
-
-// fieldsDecoder reads declared fields.
-func fieldsDecoder[D any](f *fieldsOf) decoder[D] {
-	var r contract.Reader
-	var room []contract.Value
-	return func(e *contract.Event, into *D) error {
-		return f.read(e, unsafe.Pointer(into), &r, &room)
-	}
 }

@@ -21,6 +21,8 @@ type memo struct {
 	rows   []memoRow
 	// By table, then by the bytes of the key.
 	places []map[string]int
+	// By table: the text that was looked for last. A handler mostly does several things to one row.
+	last []lastPlace
 	// The bytes of the key that is looked for.
 	scratch []byte
 }
@@ -37,9 +39,17 @@ const (
 	pending
 )
 
+type lastPlace struct {
+	text  string
+	at    int
+	isSet bool
+}
+
 type memoRow struct {
 	table uint32
 	state rowState
+	// About to be read.
+	asked bool
 	// Known, and other than what the host has.
 	dirty bool
 	// Pending, and a patch.
@@ -51,7 +61,9 @@ type memoRow struct {
 }
 
 func (m *memo) begin(tables []contract.Table, host contract.Host) {
-	*m = memo{tables: tables, host: host, places: make([]map[string]int, len(tables)), scratch: m.scratch[:0]}
+	*m = memo{tables: tables, host: host, rows: m.rows[:0], scratch: m.scratch[:0]}
+	m.places = make([]map[string]int, len(tables))
+	m.last = make([]lastPlace, len(tables))
 	for i := range m.places {
 		m.places[i] = map[string]int{}
 	}
@@ -62,11 +74,16 @@ func (m *memo) place(table uint32, key []contract.Value) int {
 	places := m.places[table]
 	// All keys of a table have the same types, so that a text may stand for itself.
 	if len(key) == 1 && key[0].Kind() == contract.Text {
-		text := key[0].Str()
-		if at, ok := places[text]; ok {
-			return at
+		text, last := key[0].Str(), &m.last[table]
+		if last.text == text && last.isSet {
+			return last.at
 		}
-		return m.insert(table, text, key)
+		at, ok := places[text]
+		if !ok {
+			at = m.insert(table, text, key)
+		}
+		*last = lastPlace{text, at, true}
+		return at
 	}
 	m.scratch = contract.AppendValues(m.scratch[:0], key)
 	if at, ok := places[string(m.scratch)]; ok {
@@ -89,12 +106,11 @@ func (m *memo) isUnread(at int) bool { return m.rows[at].state != known }
 func (m *memo) read(places ...int) error {
 	wanted := make([]int, 0, len(places))
 	for _, at := range places {
-		if m.isUnread(at) {
+		if r := &m.rows[at]; r.state != known && !r.asked {
+			r.asked = true
 			wanted = append(wanted, at)
 		}
 	}
-	slices.Sort(wanted)
-	wanted = slices.Compact(wanted)
 	if len(wanted) == 0 {
 		return nil
 	}
@@ -108,6 +124,7 @@ func (m *memo) read(places ...int) error {
 	}
 	answers := contract.NewReader(stringOf(bytes))
 	for _, at := range wanted {
+		m.rows[at].asked = false
 		if !answers.More() {
 			return errors.Join(errors.New("the host answered fewer rows than were asked for"), answers.Err())
 		}

@@ -40,10 +40,7 @@ func TestTheMemoMakesWhatSingleChangesMake(t *testing.T) {
 			var plain []contract.Cell
 			add := func(cell Cell) {
 				column, _ := p.rows[0].column(cell.column)
-				made := contract.Cell{Column: uint32(column), Adds: cell.adds}
-				if err := valueOf(cell.value, &p.rows[0].columns[column], &made.Value); err != nil {
-					t.Fatal(err)
-				}
+				made := contract.Cell{Column: uint32(column), Adds: cell.adds, Value: cell.value}
 				cells, plain = append(cells, cell), append(plain, made)
 			}
 			if random.Intn(2) == 0 {

@@ -139,9 +139,9 @@ func TestFailuresSayWhatAndWhere(t *testing.T) {
 				_ = lamphouse.Upsert[Order](t, e.StreamID, lamphouse.Add("line", 1))
 				return nil
 			}},
-		{"panic after a failure", "orders.lines: cannot add text 'x' to a column of type integer", "orders_test.go:",
+		{"panic after a failure", "orders.lines: cannot add real 0.5 to a column of type integer", "orders_test.go:",
 			func(e *lamphouse.Event[struct{}], t *lamphouse.Tables) error {
-				_ = lamphouse.Upsert[Order](t, e.StreamID, lamphouse.Add("lines", "x"))
+				_ = lamphouse.Upsert[Order](t, e.StreamID, lamphouse.Add("lines", 0.5))
 				panic("later")
 			}},
 	} {

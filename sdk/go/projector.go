@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"unsafe"
 
 	"github.com/lamphouse/lamphouse/sdk/go/internal/contract"
 )
@@ -15,7 +16,8 @@ type Projector struct {
 	rows       []rowType
 	// By event type; "" takes all.
 	handlers map[string][]*registered
-	fields   []contract.EventFields
+	// Those of OnFields.
+	declaring []handler
 	// What is wrong with all this, as far as it can be said before the host looks at it.
 	mistakes []string
 	prefetch bool
@@ -26,7 +28,6 @@ type Projector struct {
 type registered struct {
 	subscription contract.Subscription
 	handler      handler
-	declares     bool
 }
 
 // handler hides the type of an event's data.
@@ -35,6 +36,10 @@ type handler interface {
 	read(e *contract.Event) (any, error)
 	prefetch(event any, w *Wanted)
 	handle(event any, t *Tables) error
+	// declaresFields says whether nothing else is read of the events.
+	declaresFields() bool
+	// declaration gives these fields, and the event type.
+	declaration() ([]contract.Field, string, error)
 	// function is the author's.
 	function() any
 	prefetches() bool
@@ -42,12 +47,19 @@ type handler interface {
 
 // Handler is a handler of events: see [On].
 type Handler[D any] struct {
-	decode   decoder[D]
-	declared bool
+	eventType string
+	// Made when the first event comes: an instance sees few types of events.
+	decode   func(*contract.Event, *D) error
+	declares bool
+	declared *fieldsOf
 	fn       func(*Event[D], *Tables) error
 	wants    func(*Event[D], *Wanted)
 	of       *Projector
+	// Room for some events to come: made together, they cost less.
+	room []Event[D]
 }
+
+const eventsRoom = 64
 
 // Prefetch names the rows that the handler will read for an event, by [Want], so that those of a whole batch are read
 // together.
@@ -58,11 +70,48 @@ func (h *Handler[D]) Prefetch(wants func(e *Event[D], w *Wanted)) *Handler[D] {
 }
 
 func (h *Handler[D]) read(e *contract.Event) (any, error) {
-	event := &Event[D]{Header: &e.Header, stored: e, declared: h.declared}
+	if len(h.room) == 0 {
+		h.room = make([]Event[D], eventsRoom)
+	}
+	event := &h.room[0]
+	h.room = h.room[1:]
+	event.Header, event.stored, event.declared = &e.Header, e, h.declares
+	if h.decode == nil {
+		if h.declares {
+			fields, err := h.fields()
+			if err != nil {
+				return nil, err
+			}
+			h.decode = func(e *contract.Event, into *D) error { return fields.read(e, unsafe.Pointer(into)) }
+		} else {
+			h.decode = jsonDecoder[D]()
+		}
+	}
 	if err := h.decode(e, &event.Data); err != nil {
 		return nil, err
 	}
 	return event, nil
+}
+
+func (h *Handler[D]) fields() (*fieldsOf, error) {
+	if h.declared == nil {
+		fields, err := newFields(reflect.TypeFor[D]())
+		if err != nil {
+			return nil, fmt.Errorf("fields of %s: %w", h.eventType, err)
+		}
+		h.declared = fields
+	}
+	return h.declared, nil
+}
+
+func (h *Handler[D]) declaresFields() bool { return h.declares }
+
+func (h *Handler[D]) declaration() ([]contract.Field, string, error) {
+	fields, err := h.fields()
+	if err != nil {
+		return nil, "", err
+	}
+	return fields.declared, h.eventType, nil
 }
 
 func (h *Handler[D]) prefetch(event any, w *Wanted) { h.wants(event.(*Event[D]), w) }
@@ -122,15 +171,15 @@ func SchemaVersions(versions ...uint32) Filter {
 // D may also be [JSON], for the text as it is, or struct{}, where the data does not matter. Events come in the order of the
 // log; those that several handlers could take go to the first one of their event type, then to the first of [OnEvery].
 func On[D any](p *Projector, eventType string, handle func(*Event[D], *Tables) error, filters ...Filter) *Handler[D] {
-	h := &Handler[D]{decode: jsonDecoder[D](), fn: handle, of: p}
-	p.register(&eventType, h, false, filters)
+	h := &Handler[D]{eventType: eventType, fn: handle, of: p}
+	p.register(&eventType, h, filters)
 	return h
 }
 
 // OnEvery takes events of every type, as far as the filters let them.
 func OnEvery[D any](p *Projector, handle func(*Event[D], *Tables) error, filters ...Filter) *Handler[D] {
-	h := &Handler[D]{decode: jsonDecoder[D](), fn: handle, of: p}
-	p.register(nil, h, false, filters)
+	h := &Handler[D]{fn: handle, of: p}
+	p.register(nil, h, filters)
 	return h
 }
 
@@ -139,20 +188,14 @@ func OnEvery[D any](p *Projector, handle func(*Event[D], *Tables) error, filters
 // of their own: `lamphouse:"/metadata/user"`. Unlike with encoding/json, a field that is null or not there is an error
 // unless it is a pointer, a slice or a map, and names are told apart by case.
 func OnFields[D any](p *Projector, eventType string, handle func(*Event[D], *Tables) error) *Handler[D] {
-	h := &Handler[D]{declared: true, fn: handle, of: p}
-	fields, err := newFields(reflect.TypeFor[D]())
-	if err != nil {
-		p.mistakes = append(p.mistakes, fmt.Sprintf("fields of %s: %v", eventType, err))
-		fields = &fieldsOf{}
-	}
-	h.decode = fieldsDecoder[D](fields)
-	p.fields = append(p.fields, contract.EventFields{EventType: eventType, Fields: fields.declared})
-	p.register(&eventType, h, true, nil)
+	h := &Handler[D]{eventType: eventType, declares: true, fn: handle, of: p}
+	p.declaring = append(p.declaring, h)
+	p.register(&eventType, h, nil)
 	return h
 }
 
-func (p *Projector) register(eventType *string, h handler, declares bool, filters []Filter) {
-	r := &registered{handler: h, declares: declares}
+func (p *Projector) register(eventType *string, h handler, filters []Filter) {
+	r := &registered{handler: h}
 	r.subscription.EventType = eventType
 	for _, filter := range filters {
 		filter(&r.subscription)
@@ -163,7 +206,7 @@ func (p *Projector) register(eventType *string, h handler, declares bool, filter
 	}
 	for _, before := range p.handlers[of] {
 		switch {
-		case before.declares || declares:
+		case h.declaresFields() || before.handler.declaresFields():
 			p.mistakes = append(p.mistakes, fmt.Sprintf("%s has another handler beside the one of OnFields", of))
 		case before.subscription.StreamType == nil && before.subscription.SchemaVersions == nil:
 			p.mistakes = append(p.mistakes, fmt.Sprintf("a second handler of %s would never be called: the first takes all "+
@@ -185,15 +228,15 @@ func (p *Projector) Option(name, value string) {
 }
 
 // rowType finds the table whose rows have this type.
-func (p *Projector) rowType(goType reflect.Type) (*rowType, error) {
+func (p *Projector) rowType(pointer reflect.Type) (*rowType, error) {
 	// A projector has a handful of tables: looking through them is quicker than hashing.
 	for i := range p.rows {
-		if p.rows[i].goType == goType {
+		if p.rows[i].pointer == pointer {
 			return &p.rows[i], nil
 		}
 	}
 	return nil, fmt.Errorf("rows of type %s are used, but no table has them: add lamphouse.Table[%s](p, \"…\")",
-		goType.Name(), goType.Name())
+		pointer.Elem().Name(), pointer.Elem().Name())
 }
 
 // handlerOf finds the handler that takes an event; nil where none does.

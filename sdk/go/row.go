@@ -14,6 +14,7 @@ import (
 // rowType is a table and the struct that its rows are.
 type rowType struct {
 	goType  reflect.Type
+	pointer reflect.Type
 	number  uint32
 	columns []column
 	// In the order of the table's indexes.
@@ -24,13 +25,12 @@ type rowType struct {
 type column struct {
 	name   string
 	offset uintptr
-	goType reflect.Type
 	codec
 }
 
 // newRowType reads the tags of a struct. What is wrong with them is told, all of it.
 func newRowType(t reflect.Type, name string) (rowType, contract.Table, []string) {
-	made := rowType{goType: t}
+	made := rowType{goType: t, pointer: reflect.PointerTo(t)}
 	table := contract.Table{Name: name}
 	var mistakes []string
 	if t.Kind() != reflect.Struct {
@@ -56,7 +56,7 @@ func newRowType(t reflect.Type, name string) (rowType, contract.Table, []string)
 			columnName = snake(field.Name)
 		}
 		number := uint32(len(made.columns))
-		made.columns = append(made.columns, column{name: columnName, offset: field.Offset, goType: field.Type})
+		made.columns = append(made.columns, column{name: columnName, offset: field.Offset})
 		at := &made.columns[number]
 		known := false
 		at.codec, known = codecFor(field.Type)
@@ -205,14 +205,10 @@ func (r *rowType) index(name string) (uint32, error) {
 	return 0, fmt.Errorf("%s has no index '%s' (option index makes one)", r.goType.Name(), name)
 }
 
-// valueOf is the value for a column, which a Go value of nearly any type stands for.
-func valueOf(value any, column *column, v *contract.Value) error {
-	if column != nil && column.kind == contract.JSON && value != nil {
-		return otherValue(reflect.ValueOf(value), column, v)
-	}
+// plainValue is the value that a Go value stands for in any column; false where that depends on the column, or on
+// reflection.
+func plainValue(value any, v *contract.Value) bool {
 	switch value := value.(type) {
-	case nil:
-		*v = contract.Value{}
 	case string:
 		*v = contract.TextOf(value)
 	case int:
@@ -227,28 +223,44 @@ func valueOf(value any, column *column, v *contract.Value) error {
 		*v = contract.BooleanOf(value)
 	case float64:
 		*v = contract.RealOf(value)
-	case *string:
-		if *v = (contract.Value{}); value != nil {
-			*v = contract.TextOf(*value)
-		}
+	case JSON:
+		*v = contract.JSONOf(string(value))
 	default:
-		return otherValue(reflect.ValueOf(value), column, v)
+		return false
 	}
-	return nil
+	return true
 }
 
-func otherValue(value reflect.Value, column *column, v *contract.Value) error {
-	var own codec
-	known := false
-	if column != nil && column.goType == value.Type() {
-		own, known = column.codec, true
-	} else {
-		own, known = codecFor(value.Type())
+// columnValue is the value that any other Go value stands for in a column, which may be nil. With nil, the value is there
+// already, as a plain one.
+func columnValue(value any, column *column, v *contract.Value) error {
+	if column != nil && column.viaJSON {
+		if value == nil {
+			value = v.Plain()
+		}
+		if value == nil || column.nullable && isNil(reflect.ValueOf(value)) {
+			*v = contract.Value{}
+			return nil
+		}
+		text, err := marshal(value)
+		*v = contract.JSONOf(text)
+		return err
 	}
+	held := reflect.ValueOf(value)
+	own, known := codecFor(held.Type())
 	if !known {
-		return fmt.Errorf("a %s is no value of a column", value.Type())
+		return fmt.Errorf("a %T is no value of a column", value)
 	}
-	held := reflect.New(value.Type())
-	held.Elem().Set(value)
-	return own.get(held.UnsafePointer(), v)
+	at := reflect.New(held.Type())
+	at.Elem().Set(held)
+	return own.get(at.UnsafePointer(), v)
+}
+
+func isNil(value reflect.Value) bool {
+	switch value.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
+		return value.IsNil()
+	default:
+		return false
+	}
 }

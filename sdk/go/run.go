@@ -2,7 +2,7 @@ package lamphouse
 
 import (
 	"fmt"
-	"reflect"
+	"slices"
 	"unsafe"
 
 	"github.com/lamphouse/lamphouse/sdk/go/internal/contract"
@@ -12,12 +12,21 @@ import (
 // and for package lamphousetest.
 func (p *Projector) Describe() (*contract.Descriptor, []string) {
 	descriptor := p.descriptor
-	mistakes := p.mistakes
-	if len(mistakes) == 0 {
-		mistakes = append(contract.Check(&descriptor), contract.CheckFields(p.fields)...)
+	mistakes := slices.Clip(p.mistakes)
+	var declared []contract.EventFields
+	for _, handler := range p.declaring {
+		fields, eventType, err := handler.declaration()
+		if err != nil {
+			mistakes = append(mistakes, err.Error())
+			continue
+		}
+		declared = append(declared, contract.EventFields{EventType: eventType, Fields: fields})
 	}
-	if len(p.fields) > 0 {
-		option := contract.Option{Name: contract.FieldsOption, Value: contract.SpellFields(p.fields)}
+	if len(mistakes) == 0 {
+		mistakes = append(contract.Check(&descriptor), contract.CheckFields(declared)...)
+	}
+	if len(declared) > 0 {
+		option := contract.Option{Name: contract.FieldsOption, Value: contract.SpellFields(declared)}
 		descriptor.Options = append(descriptor.Options[:len(descriptor.Options):len(descriptor.Options)], option)
 	}
 	return &descriptor, mistakes
@@ -96,8 +105,8 @@ func (p *Projector) Call(events []byte, host contract.Host) (changes []byte, fai
 
 // readEvents reads the events of a call; their texts lie within its bytes.
 func readEvents(bytes []byte) ([]contract.Event, error) {
-	// Events are rarely shorter.
-	events := make([]contract.Event, 0, len(bytes)/160+1)
+	// Events are hardly shorter.
+	events := make([]contract.Event, 0, len(bytes)/100+1)
 	r := contract.NewReader(stringOf(bytes))
 	for r.More() {
 		events = append(events, contract.Event{})
@@ -118,7 +127,7 @@ func (p *Projector) Open(host contract.Host) *Tables {
 
 // AllRows gives the rows of a table from all of their values. It is for package lamphousetest.
 func AllRows[R any](t *Tables, all func(table uint32) [][]contract.Value) ([]R, error) {
-	r, err := t.of(reflect.TypeFor[R]())
+	r, err := t.of(rowOf[R]())
 	if err != nil {
 		return nil, err
 	}

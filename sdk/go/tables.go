@@ -30,23 +30,41 @@ type Tables struct {
 // itself.
 type Key []any
 
-// Cell is a change of one cell: made by [Set] and [Add], taken by [Patch] and [Upsert].
+// Cell is a change of one cell: made by [Set], [Clear] and [Add], taken by [Patch] and [Upsert].
 type Cell struct {
 	column string
-	value  any
-	adds   bool
+	value  contract.Value
+	// Where the value depends on its column.
+	other any
+	adds  bool
 }
 
-// Set replaces the value of a column; nil makes it null.
-func Set(column string, value any) Cell { return Cell{column: column, value: value} }
+// Number is what [Add] adds.
+type Number interface {
+	~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~float32 | ~float64 | Decimal
+}
+
+// Set replaces the value of a column.
+func Set[T any](column string, value T) Cell { return newCell(column, value, false) }
+
+// Clear makes the value of a column null.
+func Clear(column string) Cell { return Cell{column: column} }
 
 // Add adds to the value of a column: an integer, a float64 or a [Decimal]. Null counts as 0. A sum that does not fit fails
 // the call.
-func Add(column string, value any) Cell { return Cell{column: column, value: value, adds: true} }
+func Add[T Number](column string, value T) Cell { return newCell(column, value, true) }
+
+func newCell[T any](column string, value T, adds bool) Cell {
+	cell := Cell{column: column, adds: adds}
+	if !plainValue(value, &cell.value) {
+		cell.other = value
+	}
+	return cell
+}
 
 // Get gives a row by its key; nil where there is none.
-func Get[R any](t *Tables, key any) (*R, error) {
-	r, at, err := t.place(reflect.TypeFor[R](), key)
+func Get[R, K any](t *Tables, key K) (*R, error) {
+	r, at, err := place[R](t, key)
 	if err != nil {
 		return nil, t.fail(err)
 	}
@@ -59,11 +77,11 @@ func Get[R any](t *Tables, key any) (*R, error) {
 }
 
 // GetMany gives rows by their keys, read together: in the order of the keys, nil where there is none.
-func GetMany[R any, K any](t *Tables, keys []K) ([]*R, error) {
+func GetMany[R, K any](t *Tables, keys []K) ([]*R, error) {
 	var r *rowType
 	places := make([]int, 0, len(keys))
 	for _, key := range keys {
-		of, at, err := t.place(reflect.TypeFor[R](), key)
+		of, at, err := place[R](t, key)
 		if err != nil {
 			return nil, t.fail(err)
 		}
@@ -106,7 +124,7 @@ func Find[R any](t *Tables, index string, values any) ([]*R, error) {
 // FindPage gives one page of [Find]: at most limit rows, those after the row after in the order of their keys; nil begins
 // with the first.
 func FindPage[R any](t *Tables, index string, values any, after *R, limit int) ([]*R, error) {
-	r, found, err := t.find(reflect.TypeFor[R](), index, values, unsafe.Pointer(after), limit)
+	r, found, err := t.find(rowOf[R](), index, values, unsafe.Pointer(after), limit)
 	if err != nil {
 		return nil, t.fail(err)
 	}
@@ -122,27 +140,47 @@ func FindPage[R any](t *Tables, index string, values any, after *R, limit int) (
 
 // Put inserts a row, or replaces the one with its key.
 func Put[R any](t *Tables, row R) error {
-	return t.fail(t.put(reflect.TypeFor[R](), unsafe.Pointer(&row)))
+	return t.fail(t.put(rowOf[R](), unsafe.Pointer(&row)))
 }
 
 // Patch changes cells of a row that must be there; an absent one fails the call.
-func Patch[R any](t *Tables, key any, cells ...Cell) error {
-	return t.fail(t.change(reflect.TypeFor[R](), key, cells, true))
+func Patch[R, K any](t *Tables, key K, cells ...Cell) error {
+	return change[R](t, key, cells, true)
 }
 
 // Upsert changes cells of a row; an absent one is made first, from each column's initial value. The row need not be read
 // before: sums over rows that nobody looks at cost least this way.
-func Upsert[R any](t *Tables, key any, cells ...Cell) error {
-	return t.fail(t.change(reflect.TypeFor[R](), key, cells, false))
+func Upsert[R, K any](t *Tables, key K, cells ...Cell) error {
+	return change[R](t, key, cells, false)
 }
 
 // Remove removes a row, if it is there.
-func Remove[R any](t *Tables, key any) error {
-	_, at, err := t.place(reflect.TypeFor[R](), key)
+func Remove[R, K any](t *Tables, key K) error {
+	_, at, err := place[R](t, key)
 	if err == nil {
 		err = t.memo.replace(at, nil)
 	}
 	return t.fail(err)
+}
+
+// rowOf names the type of a row: that of a pointer to it, which is the quickest to come by.
+func rowOf[R any]() reflect.Type { return reflect.TypeOf((*R)(nil)) }
+
+// place is the place of a row in the memo.
+func place[R, K any](t *Tables, key K) (*rowType, int, error) {
+	t.key = append(t.key[:0], contract.Value{})
+	if plainValue(key, &t.key[0]) {
+		return t.place(rowOf[R](), nil)
+	}
+	return t.place(rowOf[R](), key)
+}
+
+func change[R, K any](t *Tables, key K, cells []Cell, mustExist bool) error {
+	r, at, err := place[R](t, key)
+	if err != nil {
+		return t.fail(err)
+	}
+	return t.fail(t.change(r, at, cells, mustExist))
 }
 
 func rowAt[R any](t *Tables, r *rowType, at int) (*R, error) {
@@ -170,17 +208,19 @@ func (t *Tables) fail(err error) error {
 }
 
 // of finds the table whose rows have this type.
-func (t *Tables) of(goType reflect.Type) (*rowType, error) { return t.projector.rowType(goType) }
+func (t *Tables) of(of reflect.Type) (*rowType, error) { return t.projector.rowType(of) }
 
-// place is the place of a row in the memo.
-func (t *Tables) place(goType reflect.Type, key any) (*rowType, int, error) {
-	r, err := t.of(goType)
+// place is the place of a row in the memo. Its key is in t.key, unless another is given.
+func (t *Tables) place(of reflect.Type, key any) (*rowType, int, error) {
+	r, err := t.of(of)
 	if err != nil {
 		return nil, 0, err
 	}
 	table := &t.memo.tables[r.number]
-	if t.key, err = appendKey(t.key[:0], r, table.PrimaryKey, key); err != nil {
-		return nil, 0, err
+	if key != nil {
+		if t.key, err = appendKey(t.key[:0], r, table.PrimaryKey, key); err != nil {
+			return nil, 0, err
+		}
 	}
 	if err := contract.ConformKey(table, t.key); err != nil {
 		return nil, 0, err
@@ -201,15 +241,19 @@ func appendKey(values []contract.Value, r *rowType, columns []uint32, key any) (
 			of = &r.columns[columns[i]]
 		}
 		values = append(values, contract.Value{})
-		if err := valueOf(part, of, &values[len(values)-1]); err != nil {
+		value := &values[len(values)-1]
+		if part == nil || plainValue(part, value) {
+			continue
+		}
+		if err := columnValue(part, of, value); err != nil {
 			return nil, err
 		}
 	}
 	return values, nil
 }
 
-func (t *Tables) put(goType reflect.Type, row unsafe.Pointer) error {
-	r, err := t.of(goType)
+func (t *Tables) put(of reflect.Type, row unsafe.Pointer) error {
+	r, err := t.of(of)
 	if err != nil {
 		return err
 	}
@@ -228,27 +272,27 @@ func (t *Tables) put(goType reflect.Type, row unsafe.Pointer) error {
 	return t.memo.replace(t.memo.place(r.number, t.key), values)
 }
 
-func (t *Tables) change(goType reflect.Type, key any, cells []Cell, mustExist bool) error {
-	r, at, err := t.place(goType, key)
-	if err != nil {
-		return err
-	}
+func (t *Tables) change(r *rowType, at int, cells []Cell, mustExist bool) error {
 	t.cells = t.cells[:0]
 	for i := range cells {
-		number, err := r.column(cells[i].column)
+		cell := &cells[i]
+		number, err := r.column(cell.column)
 		if err != nil {
 			return err
 		}
-		t.cells = append(t.cells, contract.Cell{Column: uint32(number), Adds: cells[i].adds})
-		if err := valueOf(cells[i].value, &r.columns[number], &t.cells[i].Value); err != nil {
-			return fmt.Errorf("column '%s': %w", cells[i].column, err)
+		t.cells = append(t.cells, contract.Cell{Column: uint32(number), Adds: cell.adds, Value: cell.value})
+		column := &r.columns[number]
+		if cell.other != nil || column.viaJSON {
+			if err := columnValue(cell.other, column, &t.cells[i].Value); err != nil {
+				return fmt.Errorf("column '%s': %w", cell.column, err)
+			}
 		}
 	}
 	return t.memo.change(at, t.cells, mustExist)
 }
 
-func (t *Tables) find(goType reflect.Type, index string, values any, after unsafe.Pointer, limit int) (*rowType, [][]contract.Value, error) {
-	r, err := t.of(goType)
+func (t *Tables) find(of reflect.Type, index string, values any, after unsafe.Pointer, limit int) (*rowType, [][]contract.Value, error) {
+	r, err := t.of(of)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -302,9 +346,9 @@ type Wanted struct {
 
 // Want names a row that the handler of this event will read: those of a whole batch are read together. It saves time, and
 // changes no row.
-func Want[R any](w *Wanted, key any) {
+func Want[R, K any](w *Wanted, key K) {
 	// A table that is not declared is told when it is used, and so is a key that cannot be one.
-	if _, at, err := w.tables.place(reflect.TypeFor[R](), key); err == nil {
+	if _, at, err := place[R](w.tables, key); err == nil {
 		w.places = append(w.places, at)
 	}
 }

@@ -9,7 +9,7 @@ func add(table *Table, column int, old, more *Value) error {
 	switch declared.Kind {
 	case Integer:
 		if more.kind != Integer || old.kind != Integer && old.kind != Null {
-			return notAddable(table, column, more)
+			return notAddable(table, column, *more)
 		}
 		var sum int64
 		if old.kind == Integer {
@@ -22,7 +22,7 @@ func add(table *Table, column int, old, more *Value) error {
 		*old = IntegerOf(total)
 	case Real:
 		if more.kind != Real || old.kind != Real && old.kind != Null {
-			return notAddable(table, column, more)
+			return notAddable(table, column, *more)
 		}
 		sum := RealOf(more.Float())
 		if old.kind == Real {
@@ -40,7 +40,7 @@ func add(table *Table, column int, old, more *Value) error {
 		case DecimalKind:
 			number = more.Decimal()
 		default:
-			return notAddable(table, column, more)
+			return notAddable(table, column, *more)
 		}
 		number, err := number.Rescale(declared.Scale)
 		if err != nil {
@@ -56,12 +56,12 @@ func add(table *Table, column int, old, more *Value) error {
 		}
 		*old = DecimalOf(number)
 	default:
-		return notAddable(table, column, more)
+		return notAddable(table, column, *more)
 	}
 	return nil
 }
 
-func notAddable(table *Table, column int, v *Value) error {
+func notAddable(table *Table, column int, v Value) error {
 	declared := &table.Columns[column]
 	switch declared.Kind {
 	case Integer, Real, DecimalKind:

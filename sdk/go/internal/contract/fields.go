@@ -87,11 +87,11 @@ type node struct {
 func NewFieldPlan(fields []Field) (*FieldPlan, error) {
 	plan := &FieldPlan{fields: len(fields)}
 	for i, field := range fields {
-		path := shown(field.Path)
-		if len(field.Path) > fieldPathBytesMax {
-			return nil, fmt.Errorf("path '%s' is longer than %d bytes", path, fieldPathBytesMax)
+		path := field.Path
+		if len(path) > fieldPathBytesMax {
+			return nil, fmt.Errorf("path '%s' is longer than %d bytes", shown(path), fieldPathBytesMax)
 		}
-		steps := strings.Split(field.Path, "/")
+		steps := strings.Split(path, "/")
 		var root **node
 		switch {
 		case len(steps) > 1 && steps[0] == "" && steps[1] == "data":
@@ -103,10 +103,10 @@ func NewFieldPlan(fields []Field) (*FieldPlan, error) {
 		}
 		steps = steps[2:]
 		for i, step := range steps {
-			if strings.Contains(strings.NewReplacer("~0", "", "~1", "").Replace(step), "~") {
+			if strings.Count(step, "~") != strings.Count(step, "~0")+strings.Count(step, "~1") {
 				return nil, fmt.Errorf("path '%s' is no JSON Pointer: '~' is written ~0, and '/' ~1", path)
 			}
-			steps[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(step)
+			steps[i] = strings.ReplaceAll(strings.ReplaceAll(step, "~1", "/"), "~0", "~")
 		}
 		if !grow(root, steps, &node{field: i, kind: field.Kind}) {
 			return nil, fmt.Errorf("path '%s' lies within another one, or is named twice", path)
@@ -168,7 +168,7 @@ func (p *FieldPlan) Extract(data, metadata string, values []Value) ([]Value, err
 			}
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s of the event: %w at byte %d", root.name, err, x.at)
+			return values, fmt.Errorf("%s of the event: %w at byte %d", root.name, err, x.at)
 		}
 	}
 	return values, nil

@@ -3,13 +3,12 @@ package contract
 import (
 	"fmt"
 	"math"
-	"unicode/utf8"
 )
 
 // Reader reads piece after piece from packed bytes, in every valid form. The first error stays: what is read after it is
 // zero, so that it is enough to look at [Reader.Err] at the end of a piece.
 //
-// Texts are not copied.
+// Texts are not copied, and are not looked at: the host writes UTF-8, and what a plugin writes is judged by [Conform].
 type Reader struct {
 	bytes string
 	at    int
@@ -204,15 +203,7 @@ func (r *Reader) stringOf(tag byte) (string, bool) {
 	default:
 		return "", false
 	}
-	return r.utf8(r.slice(length), "a text"), true
-}
-
-func (r *Reader) utf8(text, what string) string {
-	if !utf8.ValidString(text) {
-		r.fail("%s is not UTF-8", what)
-		return ""
-	}
-	return text
+	return r.slice(length), true
 }
 
 // Bin reads bytes.
@@ -275,7 +266,7 @@ func (r *Reader) ext(v *Value, length uint64) {
 		r.at -= 8
 		*v = Value{kind: TimestampKind, word: r.number(8)}
 	case extJSON:
-		*v = JSONOf(r.utf8(text, "JSON"))
+		*v = JSONOf(text)
 	default:
 		r.fail("extension type %d is unknown", int8(kind))
 	}

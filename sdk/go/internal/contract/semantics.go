@@ -1,6 +1,8 @@
 package contract
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -13,6 +15,8 @@ const (
 	KeyBytesMax   = 1_000
 	IndexBytesMax = 2_000
 )
+
+var errNotUTF8 = errors.New("it is not UTF-8")
 
 func violation(format string, args ...any) error {
 	return &Violation{What: fmt.Sprintf(format, args...)}
@@ -182,7 +186,7 @@ func Conform(table *Table, column int, v *Value) error {
 	}
 	if v.kind != declared.Kind {
 		if declared.Kind != DecimalKind || v.kind != Integer {
-			return mismatch(table, column, v)
+			return mismatch(table, column, *v)
 		}
 		*v = DecimalOf(NewDecimal(v.Int(), 0))
 	}
@@ -193,13 +197,13 @@ func Conform(table *Table, column int, v *Value) error {
 				"keep", at(table, column), int64(t))
 		}
 	case Text:
-		if strings.IndexByte(v.text, 0) >= 0 || !utf8.ValidString(v.text) {
-			return mismatch(table, column, v)
+		if !isPlain(v.text) && (strings.IndexByte(v.text, 0) >= 0 || !utf8.ValidString(v.text)) {
+			return mismatch(table, column, *v)
 		}
 	case Real:
 		f := v.Float()
 		if math.IsNaN(f) || math.IsInf(f, 0) {
-			return mismatch(table, column, v)
+			return mismatch(table, column, *v)
 		}
 		if f == 0 {
 			v.word = 0 // -0 too
@@ -213,14 +217,25 @@ func Conform(table *Table, column int, v *Value) error {
 			*v = DecimalOf(number)
 		}
 	case JSON:
-		if err := CheckJSON(v.text); err != nil {
-			return violation("%s: not JSON that can be kept: %v", at(table, column), err)
+		if err := CheckJSON(v.text); err != nil || !utf8.ValidString(v.text) {
+			return violation("%s: not JSON that can be kept: %v", at(table, column), cmp.Or(err, errNotUTF8))
 		}
 	}
 	return nil
 }
 
-func mismatch(table *Table, column int, v *Value) error {
+// isPlain says whether a text is of ASCII letters and the like: most are, and this is the quickest way to say that they may
+// be kept.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if letter := text[i]; letter-1 >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func mismatch(table *Table, column int, v Value) error {
 	declared := &table.Columns[column]
 	place := at(table, column)
 	switch {

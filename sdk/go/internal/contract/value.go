@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 )
@@ -99,6 +100,28 @@ func (v *Value) Str() string { return v.text }
 
 // Timestamp is the moment.
 func (v *Value) Timestamp() Timestamp { return Timestamp(v.word) }
+
+// Plain is the Go value of a null, a boolean, a number or a text; JSON is given as raw JSON.
+func (v *Value) Plain() any {
+	switch v.kind {
+	case Null:
+		return nil
+	case Boolean:
+		return v.Bool()
+	case Integer:
+		return v.Int()
+	case Real:
+		return v.Float()
+	case DecimalKind:
+		return v.Decimal()
+	case TimestampKind:
+		return v.Timestamp()
+	case JSON:
+		return json.RawMessage(v.text)
+	default:
+		return v.text
+	}
+}
 
 // String is for messages: type and, cut short, what it is.
 func (v Value) String() string {
