@@ -349,13 +349,6 @@ void *lh_guest_upcast(const lh_upcaster *upcaster, uint8_t *events, size_t len)
 
 void lh_log_write(lh_level level, const char *text, size_t len) { import_log_write(level, text, len); }
 
-/* A failed assert() says what and where before it stops. */
-_Noreturn void __assert_fail(const char *expression, const char *file, int line, const char *function)
-{
-    lh_log(LH_ERROR, "assertion failed: %s, at %s:%d in %s", expression, file, line, function);
-    __builtin_trap();
-}
-
 /* Debian's compiler runtime was built with a stack protector, of which its C library knows nothing. */
 __attribute__((weak)) uintptr_t __stack_chk_guard;
 __attribute__((weak)) _Noreturn void __stack_chk_fail(void);
@@ -366,8 +359,8 @@ typedef struct {
     size_t len;
 } io_vector;
 
-/* What is printed goes to the host's log, line by line. wasi-libc imports this function of WASI under this name; as it
- * is defined here, nothing is imported. */
+/* What is printed goes to the host's log, line by line, and so does what a failed assert() says. wasi-libc imports this
+ * function of WASI under this name; as it is defined here, nothing is imported. */
 int32_t __imported_wasi_snapshot_preview1_fd_write(int32_t fd, int32_t vectors, int32_t count, int32_t written);
 int32_t __imported_wasi_snapshot_preview1_fd_write(int32_t fd, int32_t vectors, int32_t count, int32_t written)
 {
