@@ -1,7 +1,5 @@
 // JSON without loss: whole numbers that a number cannot hold are bigints.
 
-import { Decimal } from "./decimal.ts";
-
 /** JSON text that goes into a json column, or into an event, to the letter. */
 export class JsonText {
   /** Throws where the text is not JSON. */
@@ -12,19 +10,12 @@ export class JsonText {
   toString(): string {
     return this.text;
   }
-
-  /** @internal */
-  toJSON(): this {
-    sawRaw = true;
-    return this;
-  }
 }
-
-/** Whether a JsonText was met while writing. */
-let sawRaw = false;
 
 const SAFE = Number.MAX_SAFE_INTEGER;
 const WHOLE = /^-?[0-9]+$/;
+/** Deeper than any JSON that a log or a row takes; what is in a circle gets there too. */
+const DEPTH_MAX = 200;
 
 /** Parses JSON. Whole numbers beyond 2^53 - 1 in size come as bigints, with all their digits. */
 export function parseJson(text: string): unknown {
@@ -48,11 +39,9 @@ function isUnsafe(value: unknown): boolean {
   return false;
 }
 
-/** Numbers that stand in a text, each as text, with the same structure around it. */
+/** Parses JSON whose numbers are made texts first, which a mark tells from the texts that were there. */
 function parseWide(text: string): unknown {
-  // Numbers outside of texts become texts with a mark, which no other text here has.
-  let mark = "#";
-  while (text.includes(`"${mark}`)) mark += "#";
+  const mark = unusedMark(text);
   const quoted = text.replace(/"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*/g, (token) =>
     token.startsWith('"') ? token : `"${mark}${token}"`,
   );
@@ -64,70 +53,67 @@ function parseWide(text: string): unknown {
   });
 }
 
-/**
- * Writes JSON: bigints as numbers with all their digits, decimals and timestamps as text, `JsonText` to the letter. What
- * JSON has no form for (undefined at the top, functions, NaN, Infinity) throws.
- */
-export function writeJson(value: unknown): string {
-  if (value instanceof JsonText) return value.text;
-  return writeQuickly(value) ?? writeCarefully(value);
-}
-
-/** What the engine writes by itself; undefined where that may not be right. */
-function writeQuickly(value: unknown): string | undefined {
-  sawRaw = false;
-  try {
-    const written = JSON.stringify(value) as string | undefined;
-    // NaN is written as null.
-    return sawRaw || written === undefined || written.includes("null") ? undefined : written;
-  } catch (error) {
-    // A bigint, or an error that comes again.
-    if (error instanceof TypeError) return undefined;
-    throw error;
+/** A character that no text in this JSON begins with, escaped or not. */
+function unusedMark(json: string): string {
+  const escapes = json.toLowerCase();
+  for (let code = "α".charCodeAt(0); ; code++) {
+    const mark = String.fromCharCode(code);
+    if (!json.includes(mark) && !escapes.includes(`\\u${code.toString(16).padStart(4, "0")}`)) return mark;
   }
 }
 
-function writeCarefully(value: unknown): string {
-  let raws: string[] | undefined;
-  let mark = "";
-  const written = JSON.stringify(value, (_key, inner: unknown) => {
-    if (typeof inner === "number" && !Number.isFinite(inner))
-      throw new Error(`${inner} cannot be written as JSON`);
-    const raw =
-      typeof inner === "bigint" ? String(inner) : inner instanceof JsonText ? inner.text : undefined;
-    if (raw === undefined) return inner;
-    raws ??= [];
-    mark ||= markFor(value);
-    return `${mark}${raws.push(raw) - 1}${mark}`;
-  }) as string | undefined;
+/**
+ * Writes JSON as `JSON.stringify` does, but bigints as numbers with all their digits, `JsonText` to the letter, and no NaN
+ * or Infinity as null: those throw.
+ */
+export function writeJson(value: unknown): string {
+  const written = write(value, 0);
   if (written === undefined) throw new Error(`a value of type ${typeof value} cannot be written as JSON`);
-  if (raws === undefined) return written;
-  const all = raws;
-  return written.replace(
-    new RegExp(`"${mark}([0-9]+)${mark}"`, "g"),
-    (_text, at: string) => all[Number(at)] ?? "",
-  );
+  return written;
 }
 
-/** A mark that stands nowhere in the value. */
-function markFor(value: unknown): string {
-  const plain = JSON.stringify(value, (_key, inner: unknown) =>
-    typeof inner === "bigint" ? "" : inner instanceof JsonText ? inner.text : inner,
-  );
-  let mark = "#raw#";
-  while (plain.includes(mark)) mark += "#";
-  return mark;
+function write(value: unknown, depth: number): string | undefined {
+  switch (typeof value) {
+    case "string":
+      return JSON.stringify(value);
+    case "number":
+      if (Number.isFinite(value)) return String(value);
+      throw new Error(`${value} cannot be written as JSON`);
+    case "bigint":
+    case "boolean":
+      return String(value);
+    case "object":
+      return value === null ? "null" : writeObject(value, depth + 1);
+    default:
+      return undefined;
+  }
+}
+
+function writeObject(value: object, depth: number): string | undefined {
+  if (value instanceof JsonText) return value.text;
+  if (depth > DEPTH_MAX)
+    throw new Error(`JSON nested more than ${DEPTH_MAX} deep, or in a circle, cannot be written`);
+  if ("toJSON" in value && typeof value.toJSON === "function") {
+    return write((value as { toJSON(): unknown }).toJSON(), depth);
+  }
+  if (Array.isArray(value)) return `[${value.map((inner) => write(inner, depth) ?? "null").join(",")}]`;
+  const fields: string[] = [];
+  for (const [name, inner] of Object.entries(value)) {
+    const written = write(inner, depth);
+    if (written !== undefined) fields.push(`${JSON.stringify(name)}:${written}`);
+  }
+  return `{${fields.join(",")}}`;
 }
 
 /** A value for a message: as JSON where it can be written so. */
 export function inspect(value: unknown): string {
   if (typeof value === "string") return value;
-  if (value instanceof Error) return value.stack ? `${value.name}: ${value.message}` : String(value);
-  if (value instanceof Decimal || typeof value === "bigint" || typeof value === "symbol")
-    return String(value);
+  if (value instanceof Error) return `${value.name}: ${value.message}`;
   if (typeof value !== "object" || value === null) return String(value);
   try {
-    return writeJson(value);
+    // A text as it stands, which is how decimals and moments are written.
+    const written = writeJson(value);
+    return written.startsWith('"') ? (JSON.parse(written) as string) : written;
   } catch {
     return Object.prototype.toString.call(value);
   }

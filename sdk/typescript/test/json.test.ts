@@ -18,6 +18,9 @@ test("whole numbers keep their digits", () => {
     "#": "#1",
     'c"': 1,
   });
+  const marked = { text: "α1", escaped: "β1", big: 2n ** 60n };
+  const escaped = `{"text":"α1","escaped":"\\u03B21","big":${2n ** 60n}}`;
+  assert.deepEqual(parseJson(escaped), marked);
   assert.equal(parseJson("9007199254740993"), 9007199254740993n);
   assert.equal(parseJson("9007199254740991"), 9007199254740991);
   assert.equal(parseJson("1e300"), 1e300);
@@ -35,6 +38,10 @@ test("what is written reads back", () => {
   );
   assert.equal(writeJson({ as: new JsonText('{"x": 1.0}') }), '{"as":{"x": 1.0}}');
   assert.equal(writeJson({ a: 1, b: undefined }), '{"a":1}');
+  assert.equal(writeJson([undefined, -0, new Date(0), () => {}]), '[null,0,"1970-01-01T00:00:00.000Z",null]');
+  const circle: unknown[] = [];
+  circle.push(circle);
+  assert.throws(() => writeJson(circle), /in a circle/);
   assert.throws(() => writeJson({ n: Infinity }), /Infinity cannot be written as JSON/);
   assert.throws(() => writeJson(undefined), /undefined cannot be written as JSON/);
   assert.throws(() => new JsonText("{"), SyntaxError);
