@@ -5,7 +5,10 @@
 
 void same_value(lh_value one, lh_value other, const char *what)
 {
-    bool same = lh_value_same(one, other) && (one.kind != LH_KIND_DECIMAL || one.decimal.scale == other.decimal.scale);
+    bool same = lh_value_same(one, other);
+    if (one.kind == LH_KIND_DECIMAL) same = same && one.decimal.scale == other.decimal.scale;
+    /* 0 and -0 are two forms, of which rows have one. */
+    if (one.kind == LH_KIND_REAL) same = same && memcmp(&one.real, &other.real, sizeof one.real) == 0;
     if (!same)
         lh_test_ends("%s: %s where %s is due", what, lh_describe_value(&test_arena, one),
                      lh_describe_value(&test_arena, other));

@@ -12,6 +12,7 @@ int main(int count, char **arguments)
     rows_tests();
     fields_tests();
     upcaster_tests();
+    refusals_tests();
     lh_arena_free(&test_arena);
     puts("all tests of the C SDK passed");
     return 0;

@@ -79,8 +79,10 @@ static lh_result anything(lh_call *call, const lh_event *event)
 
 static void want_anything(lh_call *call, const lh_event *event)
 {
+    /* Few of them, so that most rows of a call are changed before they are read. */
     lh_random random = lh_event_random(event);
-    lh_want(call, COUNTERS, LH_VALUES(name_of(&random)));
+    lh_value name = name_of(&random);
+    if (lh_random_below(&random, 40) == 0) lh_want(call, COUNTERS, LH_VALUES(name));
 }
 
 /* The other half of the events: declared fields, of which some do not come as declared. */
@@ -110,6 +112,10 @@ static lh_result fails(lh_call *call, const lh_event *event)
         lh_get(call, COUNTERS, KEY("nobody"));
         return lh_patch(call, COUNTERS, KEY("nobody"), LH_CELLS(lh_add_int(COUNT, 1)));
     }
+    if (lh_is(event->stream_id, "s-put-behind")) {
+        lh_patch(call, COUNTERS, KEY("behind"), LH_CELLS(lh_add_int(COUNT, 1)));
+        return lh_put(call, COUNTERS, LH_ROW([NAME] = lh_of_str("behind"), [COUNT] = lh_of_int(1)));
+    }
     if (lh_is(event->stream_id, "s-utf8")) lh_put(call, LINES, LH_ROW(lh_of_str("\xff"), lh_of_int(1), lh_of_str("x")));
     if (lh_is(event->stream_id, "s-scale")) {
         lh_decimal fine;
@@ -123,17 +129,77 @@ static lh_result fails(lh_call *call, const lh_event *event)
     return lh_put(call, COUNTERS, LH_ROW([NAME] = lh_of_str("after"), [COUNT] = lh_of_int(1)));
 }
 
+/* What is handed over is copied, and what is found stays as it was. */
+static lh_result copies(lh_call *call, const lh_event *event)
+{
+    char text[8] = "one";
+    (void)event;
+    lh_upsert(call, COUNTERS, KEY(text), LH_CELLS(lh_set(NOTE, lh_of_str(text))));
+    lh_get(call, COUNTERS, KEY(text));
+    lh_upsert(call, COUNTERS, KEY(text), LH_CELLS(lh_set(NOTE, lh_of_str(text)), lh_add_int(COUNT, 1)));
+    lh_put(call, LINES, LH_ROW(lh_of_str(text), lh_of_int(1), lh_of_str(text)));
+    lh_upsert(call, COUNTERS, KEY("unread"), LH_CELLS(lh_set(NOTE, lh_of_str(text)), lh_add(WEIGHT, lh_of_real(-0.0))));
+    memset(text, 'x', sizeof text - 1);
+    LH_EXPECT(lh_get(call, COUNTERS, KEY("unread"))[WEIGHT], "0.0");
+    LH_EXPECT(lh_get(call, COUNTERS, KEY("unread"))[NOTE], "one");
+    lh_remove(call, COUNTERS, KEY("unread"));
+    /* Never read before it is found. */
+    lh_upsert(call, COUNTERS, KEY("three"), LH_CELLS(lh_set(NOTE, lh_of_str("three")), lh_set(COUNT, lh_of_int(3))));
+    lh_rows three = lh_find(call, COUNTERS, BY_NOTE, KEY("three"));
+    lh_patch(call, COUNTERS, KEY("three"), LH_CELLS(lh_add_int(COUNT, 1)));
+    LH_EXPECT(three.rows[0][COUNT], "3");
+    LH_EXPECT(lh_get(call, COUNTERS, KEY("three"))[COUNT], "4");
+    LH_EXPECT(lh_get(call, COUNTERS, KEY("one"))[NOTE], "one");
+    lh_rows found = lh_find(call, COUNTERS, BY_NOTE, KEY("one"));
+    LH_CHECK(found.count == 1);
+    lh_patch(call, COUNTERS, KEY("one"), LH_CELLS(lh_add_int(COUNT, 1)));
+    LH_EXPECT(found.rows[0][COUNT], "1");
+    LH_EXPECT(lh_get(call, COUNTERS, KEY("one"))[COUNT], "2");
+    return LH_OK;
+}
+
+/* Sums of reals depend on their order, which no merging may change. */
+static lh_result weighs(lh_call *call, const lh_event *event)
+{
+    lh_random random = lh_event_random(event);
+    return lh_upsert(call, COUNTERS, KEY("weighed"), LH_CELLS(lh_add(WEIGHT, lh_of_real(lh_random_fraction(&random)))));
+}
+
 static const lh_handler HANDLERS[] = {
+    LH_ON("Weighs", weighs, LH_NO_DATA),
     LH_ON("Anything", anything, LH_PREFETCH(want_anything)),
     LH_ON("Declared", declared, LH_FIELDS(FIELDS)),
     LH_ON("Fails", fails, LH_NO_DATA),
+    LH_ON("Copies", copies, LH_NO_DATA),
 };
 static const lh_projector PUPPET = {.name = "puppet", .version = "1.0.0", LH_TABLES(TABLES), LH_HANDLERS(HANDLERS)};
+
+/* ---- A find of many rows ---- */
+
+static lh_result put_row(lh_call *call, const lh_event *event)
+{
+    return lh_put(call, COUNTERS,
+                  LH_ROW([NAME] = lh_of_text(event->id), [COUNT] = lh_of_int(1), [NOTE] = lh_of_str("n")));
+}
+
+static lh_result count_pages(lh_call *call, const lh_event *event)
+{
+    (void)event;
+    lh_rows all = lh_find(call, COUNTERS, BY_NOTE_AND_COUNT, LH_VALUES(lh_of_str("n"), lh_of_int(1)));
+    for (size_t i = 1; i < all.count; i++)
+        LH_CHECK(memcmp(all.rows[i - 1][NAME].text.ptr, all.rows[i][NAME].text.ptr, 36) < 0);
+    lh_rows page = lh_find_page(call, COUNTERS, BY_NOTE, KEY("n"), all.rows[2492], 100);
+    return lh_upsert(call, COUNTERS, KEY("pages"), LH_CELLS(lh_add_int(COUNT, (int64_t)(all.count + page.count))));
+}
+
+static const lh_handler PAGE_HANDLERS[] = {LH_ON("Row", put_row), LH_ON("Pages", count_pages)};
+static const lh_projector PAGES = {.name = "pages", .version = "1.0.0", LH_TABLES(TABLES), LH_HANDLERS(PAGE_HANDLERS)};
 
 static void the_memo_gives_the_rows_of_one_change_after_the_other(void)
 {
     lh_harness *harness = lh_harness_new(&PUPPET);
     for (int i = 0; i < 3000; i++) lh_given(harness, i % 3 == 0 ? "s-1" : "s-2", "Anything", "{}");
+    for (int i = 0; i < 100; i++) lh_given(harness, "s-3", "Weighs", "{}");
     lh_assert_same_at_any_batch_size(harness);
     LH_CHECK(lh_table_rows(harness, COUNTERS).count >= 5);
     LH_CHECK(lh_table_rows(harness, LINES).count >= 100);
@@ -171,6 +237,7 @@ static void failures_say_what_and_where(void)
         {"s-mute", "the handler of Fails failed without a message"},
         {"s-absent", "table 'counters' has no row with key text 'nobody' to patch"},
         {"s-known-absent", "table 'counters' has no row with key text 'nobody' to patch"},
+        {"s-put-behind", "table 'counters' has no row with key text 'behind' to patch"},
         {"s-utf8", "lines.order_id: the text is not UTF-8"},
         {"s-scale", "counters.total: 0.001 does not fit decimal(2): 3 digits after the point where 2 are kept"},
         {"s-table", "table 7 is used, but 2 are declared"},
@@ -198,6 +265,28 @@ static void failures_say_what_and_where(void)
     }
 }
 
+static void texts_are_copied_and_found_rows_stay(void)
+{
+    lh_harness *harness = lh_harness_new(&PUPPET);
+    lh_given(harness, "s-1", "Copies", "{}");
+    const lh_value *row = lh_row(harness, COUNTERS, KEY("one"));
+    LH_EXPECT(row[NOTE], "one");
+    LH_EXPECT(row[COUNT], "2");
+    LH_EXPECT(lh_table_rows(harness, LINES).rows[0][SKU], "one");
+    lh_harness_free(harness);
+}
+
+/* Pages of a find go on where the one before ended. */
+static void long_finds_come_in_pages(void)
+{
+    lh_harness *harness = lh_harness_new(&PAGES);
+    for (int i = 0; i < 2500; i++) lh_given_event(harness, &(lh_test_event){.stream_id = "s-1", .event_type = "Row"});
+    lh_given(harness, "s-1", "Pages", "{}");
+    const lh_value *row = lh_row(harness, 0, KEY("pages"));
+    LH_EXPECT(row[COUNT], "2507");
+    lh_harness_free(harness);
+}
+
 static void events_that_nobody_takes_have_their_place(void)
 {
     lh_harness *harness = lh_harness_new(&PUPPET);
@@ -212,5 +301,7 @@ void rows_tests(void)
     the_memo_gives_the_rows_of_one_change_after_the_other();
     declared_fields_come_typed();
     failures_say_what_and_where();
+    texts_are_copied_and_found_rows_stay();
+    long_finds_come_in_pages();
     events_that_nobody_takes_have_their_place();
 }

@@ -4,5 +4,6 @@
 void rows_tests(void);
 void fields_tests(void);
 void upcaster_tests(void);
+void refusals_tests(void);
 
 #endif
