@@ -13,15 +13,8 @@ import (
 func (p *Projector) Describe() (*contract.Descriptor, []string) {
 	descriptor := p.descriptor
 	mistakes := slices.Clip(p.mistakes)
-	var declared []contract.EventFields
-	for _, handler := range p.declaring {
-		fields, eventType, err := handler.declaration()
-		if err != nil {
-			mistakes = append(mistakes, err.Error())
-			continue
-		}
-		declared = append(declared, contract.EventFields{EventType: eventType, Fields: fields})
-	}
+	declared, wrong := p.Declared()
+	mistakes = append(mistakes, wrong...)
 	if len(mistakes) == 0 {
 		mistakes = append(contract.Check(&descriptor), contract.CheckFields(declared)...)
 	}
@@ -30,6 +23,19 @@ func (p *Projector) Describe() (*contract.Descriptor, []string) {
 		descriptor.Options = append(descriptor.Options[:len(descriptor.Options):len(descriptor.Options)], option)
 	}
 	return &descriptor, mistakes
+}
+
+// Declared gives the fields that handlers of OnFields declare, and what is wrong with them. It is for package lamphousetest.
+func (p *Projector) Declared() (declared []contract.EventFields, mistakes []string) {
+	for _, handler := range p.declaring {
+		fields, eventType, err := handler.declaration()
+		if err != nil {
+			mistakes = append(mistakes, err.Error())
+			continue
+		}
+		declared = append(declared, contract.EventFields{EventType: eventType, Fields: fields})
+	}
+	return declared, mistakes
 }
 
 // Takes says whether some handler takes an event.

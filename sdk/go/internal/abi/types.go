@@ -3,6 +3,7 @@
 package abi
 
 import (
+	"strings"
 	"unsafe"
 
 	"github.com/lamphouse/lamphouse/sdk/go/internal/contract"
@@ -83,7 +84,8 @@ func Result(bytes []byte, failure *contract.Failure) unsafe.Pointer {
 		w.Byte(4, 1)
 		w.Uint32(8, uint32(failure.Index))
 	}
-	w.String(12, failure.Message)
-	w.String(20, failure.Trace)
+	// The host ends a call that hands it other bytes as text.
+	w.String(12, strings.ToValidUTF8(failure.Message, "\ufffd"))
+	w.String(20, strings.ToValidUTF8(failure.Trace, "\ufffd"))
 	return w.Pointer()
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -16,6 +17,9 @@ const (
 // CheckJSON says whether the text is one JSON value, and one that PostgreSQL's jsonb takes: no U+0000, no lone surrogate, no
 // number of more than ten thousand digits, nested at most 128 deep.
 func CheckJSON(text string) error {
+	if !utf8.ValidString(text) {
+		return errors.New("it is not UTF-8")
+	}
 	s := scan{text: text}
 	err := s.value(jsonDepthMax)
 	if err == nil {

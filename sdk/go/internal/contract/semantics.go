@@ -1,8 +1,6 @@
 package contract
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -15,8 +13,6 @@ const (
 	KeyBytesMax   = 1_000
 	IndexBytesMax = 2_000
 )
-
-var errNotUTF8 = errors.New("it is not UTF-8")
 
 func violation(format string, args ...any) error {
 	return &Violation{What: fmt.Sprintf(format, args...)}
@@ -217,8 +213,8 @@ func Conform(table *Table, column int, v *Value) error {
 			*v = DecimalOf(number)
 		}
 	case JSON:
-		if err := CheckJSON(v.text); err != nil || !utf8.ValidString(v.text) {
-			return violation("%s: not JSON that can be kept: %v", at(table, column), cmp.Or(err, errNotUTF8))
+		if err := CheckJSON(v.text); err != nil {
+			return violation("%s: not JSON that can be kept: %v", at(table, column), err)
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ package hostlog
 
 import (
 	"runtime"
+	"strings"
 	"unsafe"
 )
 
@@ -12,6 +13,8 @@ func write(level uint32, message unsafe.Pointer, length uint32)
 
 // Write writes a line to the host's log.
 func Write(level int, message string) {
+	// The host ends a call that hands it other bytes as text.
+	message = strings.ToValidUTF8(message, "\ufffd")
 	write(uint32(level), unsafe.Pointer(unsafe.StringData(message)), uint32(len(message)))
 	runtime.KeepAlive(message)
 }
@@ -36,6 +39,9 @@ var (
 func writeLine(_ uintptr, text unsafe.Pointer, length int32) int32 {
 	for i := range int(length) {
 		letter := *(*byte)(unsafe.Add(text, i))
+		if letter >= 0x80 {
+			letter = '?' // a line may end within a letter of several bytes
+		}
 		if letter != '\n' && lineLength < len(line) {
 			line[lineLength] = letter
 			lineLength++
