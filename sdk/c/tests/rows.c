@@ -162,7 +162,8 @@ static lh_result copies(lh_call *call, const lh_event *event)
 static lh_result weighs(lh_call *call, const lh_event *event)
 {
     lh_random random = lh_event_random(event);
-    return lh_upsert(call, COUNTERS, KEY("weighed"), LH_CELLS(lh_add(WEIGHT, lh_of_real(lh_random_fraction(&random)))));
+    return lh_upsert(call, COUNTERS, LH_VALUES(lh_of_text(event->stream_id)),
+                     LH_CELLS(lh_add(WEIGHT, lh_of_real(lh_random_fraction(&random)))));
 }
 
 static const lh_handler HANDLERS[] = {
@@ -199,7 +200,7 @@ static void the_memo_gives_the_rows_of_one_change_after_the_other(void)
 {
     lh_harness *harness = lh_harness_new(&PUPPET);
     for (int i = 0; i < 3000; i++) lh_given(harness, i % 3 == 0 ? "s-1" : "s-2", "Anything", "{}");
-    for (int i = 0; i < 100; i++) lh_given(harness, "s-3", "Weighs", "{}");
+    for (int i = 0; i < 500; i++) lh_given(harness, i < 250 ? "s-3" : i % 2 == 0 ? "s-4" : "s-5", "Weighs", "{}");
     lh_assert_same_at_any_batch_size(harness);
     LH_CHECK(lh_table_rows(harness, COUNTERS).count >= 5);
     LH_CHECK(lh_table_rows(harness, LINES).count >= 100);
