@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+from . import hash_seed
 from .entry import check_plugin, find_plugin
 from .errors import Refused
 from .projector import Projector
@@ -158,6 +159,7 @@ def _stage(project: Path, stage: Path, loaded: list[ModuleType], late: list[str]
             if Path(file).resolve().is_relative_to(folder):
                 _stage_package(folder, Path(file).resolve(), stage)
                 break
+    (stage / hash_seed.FILE_NAME).write_bytes(hash_seed.library())
     imports = "".join(f"import {name}\n" for name in dict.fromkeys(late))
     (stage / "lamphouse_imports.py").write_text(
         f'"""What the plugin imports within functions."""\n\n{imports}'

@@ -7,6 +7,7 @@ import gc
 import importlib
 import linecache
 import os
+import random
 import sys
 
 from componentize_py_types import Err
@@ -27,7 +28,6 @@ _NEEDED_LATER = (
     "encodings.utf_16",
     "encodings.utf_8_sig",
     "lamphouse_imports",
-    "random",
     "time",
     "unicodedata",
     "uuid",
@@ -46,6 +46,8 @@ def prepare() -> None:
         path = getattr(module, "__file__", None)
         if path is not None and _is_theirs(path):
             _keep_lines(path)
+    # Each call seeds it anew, from the host; this is for the bytes of the component.
+    random.seed(0)
     gc.collect()
     # What is there now is never garbage, and looking at it would copy its memory in each call.
     gc.freeze()

@@ -68,6 +68,13 @@ def test_a_module_that_the_sandbox_does_not_have_is_told(tmp_path: Path) -> None
     assert "No module named '_ctypes'" in done.stderr
 
 
+def test_texts_have_the_same_hashes_in_every_build(tmp_path: Path) -> None:
+    pytest.importorskip("componentize_py")
+    told = 'import sys\nif sys.platform == "wasi":\n    raise Exception(f"{hash(chr(97))} {sys.flags.hash_randomization}")\n'
+    done = build(tmp_path, told + PROJECTOR)
+    assert "Exception: -468864544 0" in done.stderr
+
+
 def test_a_component_comes_out_and_nothing_else(tmp_path: Path) -> None:
     pytest.importorskip("componentize_py")
     (tmp_path / "tests").mkdir()
