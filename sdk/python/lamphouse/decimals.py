@@ -40,11 +40,12 @@ def parse(text: str) -> Decimal:
     """Reads ``[-]digits[.digits]``: no exponent, at least one digit on each side of a point; ``-0`` is ``0``."""
     if _FORM.fullmatch(text) is None:
         raise DecimalError(f"'{shown(text)}' is not a decimal of the form [-]digits[.digits]")
-    # Zeros before the first digit do not count.
     number = Decimal(text)
-    digits = number.as_tuple()
-    if len(digits.digits) > DIGITS_MAX or int(digits.exponent) < -DIGITS_MAX:
-        raise DecimalError(f"more than {DIGITS_MAX} digits")
+    if len(text) > DIGITS_MAX:
+        # Zeros before the first digit do not count.
+        digits = number.as_tuple()
+        if len(digits.digits) > DIGITS_MAX or int(digits.exponent) < -DIGITS_MAX:
+            raise DecimalError(f"more than {DIGITS_MAX} digits")
     return number if number else number.copy_abs()
 
 
@@ -78,6 +79,21 @@ def add(one: Decimal, other: Decimal) -> Decimal:
     except Rounded:
         raise DecimalError(f"more than {DIGITS_MAX} digits") from None
     return total if total else total.copy_abs()
+
+
+def quick_adder(scale: int) -> Callable[[Decimal, Decimal], Decimal | None]:
+    """What adds a number to one at a scale; None where that takes a closer look."""
+    unit = Decimal((0, (1,), -scale))
+    quantize, plus = Decimal.quantize, _ADDING.add
+
+    def add_quickly(one: Decimal, other: Decimal) -> Decimal | None:
+        try:
+            total = plus(one, quantize(other, unit, None, _RESCALING))
+        except (Inexact, InvalidOperation, Rounded):
+            return None
+        return total if total and total.is_finite() else None
+
+    return add_quickly
 
 
 def _why(number: Decimal, scale: int) -> DecimalError:

@@ -40,6 +40,8 @@ def _refuse_quickly(value: object) -> NoReturn:
 
 
 _decoder = json.JSONDecoder(parse_float=Number, parse_constant=_refuse_constant)
+# As raw_decode has it, without its look for spaces.
+_scan = _decoder.scan_once  # type: ignore[attr-defined]
 _quick = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_refuse_quickly
 ).encode
@@ -49,10 +51,10 @@ _string = json.JSONEncoder(ensure_ascii=False).encode
 def loads(text: str) -> Any:
     """What JSON text holds; ValueError where it is none."""
     try:
-        value, end = _decoder.raw_decode(text)
+        value, end = _scan(text, 0)
         if end == len(text):
             return value
-    except ValueError:
+    except (ValueError, StopIteration):
         pass
     # There are spaces around it, or it is wrong.
     return _decoder.decode(text)

@@ -121,6 +121,11 @@ def _adder(table: TableSchema, index: int, conform: Conform) -> Add:
         return Violation(f"{place}: cannot add {described(value)} to a column of type {kind}")
 
     def integer(old: Value, more: Value) -> Value:
+        if type(more) is int and type(old) is int:
+            total = old + more
+            if _INTEGER_MIN <= total <= _INTEGER_MAX and _INTEGER_MIN <= more <= _INTEGER_MAX:
+                return total
+            raise overflow()
         if type(more) is not int and (not isinstance(more, int) or isinstance(more, (bool, Micros))):
             raise not_addable(more)
         total = int(old or 0) + int(more)
@@ -137,10 +142,15 @@ def _adder(table: TableSchema, index: int, conform: Conform) -> Add:
             return total
         raise overflow()
 
+    add_quickly = decimals.quick_adder(kind.scale)
+
     def decimal(old: Value, more: Value) -> Value:
-        if type(more) is not Decimal and (
-            not isinstance(more, (Decimal, int)) or isinstance(more, (bool, Micros))
-        ):
+        # What nearly every sum is: both there, both fit.
+        if type(more) is Decimal and type(old) is Decimal:
+            total = add_quickly(old, more)
+            if total is not None:
+                return total
+        if not isinstance(more, (Decimal, int)) or isinstance(more, (bool, Micros)):
             raise not_addable(more)
         exact: Decimal = conform(more)  # type: ignore[assignment]
         if old is None:

@@ -110,8 +110,7 @@ class Tables:
         tables.patch(Order, event.stream_id, status="shipped", lines=add(1))
         """
         try:
-            number = self._number(row_type)
-            self._memo.change(self._memo.place(number, key), _cells(self._tables[number], cells), True)
+            self._change(row_type, key, cells, True)
         except BaseException as error:
             self._break(error)
             raise
@@ -120,8 +119,7 @@ class Tables:
         """Changes cells of a row; an absent one is made first, from each column's ``initial``. The row need not be
         read for it."""
         try:
-            number = self._number(row_type)
-            self._memo.change(self._memo.place(number, key), _cells(self._tables[number], cells), False)
+            self._change(row_type, key, cells, False)
         except BaseException as error:
             self._break(error)
             raise
@@ -133,6 +131,11 @@ class Tables:
         except BaseException as error:
             self._break(error)
             raise
+
+    def _change(self, row_type: type, key: object, cells: dict[str, Any], must_exist: bool) -> None:
+        number = self._number(row_type)
+        entry = self._memo.place(number, key)
+        self._memo.change(entry, _cells(self._tables[number], cells), must_exist)
 
     def _break(self, error: BaseException) -> None:
         """Remembers the first failure, so that the call fails even if the plugin catches it and goes on."""
