@@ -58,7 +58,9 @@ impl Gathered {
     fn tree(&mut self, language: &str, part: &str, folder: &str) {
         let base = self.root.join(folder);
         self.watched.insert(base.clone());
-        for path in files(&base, &base, &mut self.watched) {
+        let templates = files(&base, &base, &mut self.watched);
+        assert!(!templates.is_empty(), "{folder} holds no template");
+        for path in templates {
             if let Some(name) = path.strip_suffix(".tmpl") {
                 self.add(language, part, name, &format!("{folder}/{path}"));
             }
@@ -70,7 +72,7 @@ impl Gathered {
         let own = format!("sdk/{language}");
         let list = self.root.join(&own).join("VENDORED");
         self.watched.insert(list.clone());
-        let list = fs::read_to_string(list).unwrap_or_default();
+        let list = fs::read_to_string(&list).unwrap_or_else(|error| panic!("{}: {error}", list.display()));
         let mut added = BTreeSet::new();
         for line in list.lines().map(str::trim) {
             if line.is_empty() || line.starts_with('#') {

@@ -266,6 +266,16 @@ impl Project {
         Host::start(self.clone(), self.command(&["serve"]))
     }
 
+    /// Starts `dev` with this folder of a plugin's sources, whose tools get these settings. Does not wait.
+    ///
+    /// # Panics
+    /// When it cannot be started at all.
+    pub fn start_dev(&self, sources: &Path, settings: &[(&str, &Path)]) -> Host {
+        let mut command = self.command(&["dev"]);
+        command.arg(sources).envs(settings.iter().copied());
+        Host::start(self.clone(), command)
+    }
+
     /// Starts `serve` so that a limit on the size of its files (`prlimit --fsize`) makes its writes fail, as a full
     /// disk does, and does not end it; its own log goes on. Does not wait.
     ///

@@ -25,6 +25,7 @@ use crate::telemetry::{self, LogFormat};
     after_help = "A first look:
   lamphouse init shop && cd shop      make a project
   lamphouse import events.jsonl.zst   fill its log
+  lamphouse plugin new --help         begin a plugin in Rust, TypeScript, Python, Go or C
   lamphouse serve                     run the plugins of plugins/ and keep their tables level
   lamphouse status                    see how they stand
   lamphouse query 'SELECT …'          read the tables

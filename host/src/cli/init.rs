@@ -58,7 +58,10 @@ impl Init {
             out.line(format!("  cd {}", dir.display()))?;
         }
         out.line("  lamphouse import events.jsonl.zst   fill the log, or: lamphouse append --help")?;
-        out.line("  cp my-plugin.wasm plugins/          deploy a projector")?;
+        out.line(
+            "  lamphouse plugin new --help         begin a projector in Rust, TypeScript, Python, Go or C",
+        )?;
+        out.line("  cp my-plugin.wasm plugins/          deploy it")?;
         out.line("  lamphouse serve                     keep its tables level; in another terminal:")?;
         out.line("  lamphouse status")
     }

@@ -11,6 +11,7 @@ mod dead_letters;
 mod deploy;
 mod evil;
 mod known_failures;
+mod languages;
 mod measuring;
 mod outages;
 mod real_data;

@@ -115,9 +115,6 @@ fn project(name: &str, kind: Kind, language: Language) -> Result<Vec<(String, Ve
     let mut files: Vec<(String, Vec<u8>)> = embedded::of(language.key(), kind.key())
         .map(|(path, content)| (fill(path), filled(content)))
         .collect();
-    if files.is_empty() {
-        bail!("this build of lamphouse has no templates for {language}");
-    }
     files.extend(
         embedded::of("", kind.key()).map(|(path, content)| (fill(&format!("cases/{path}")), filled(content))),
     );
@@ -229,14 +226,9 @@ mod tests {
         }
     }
 
-    fn languages() -> impl Iterator<Item = Language> {
-        let is_there = |language: &Language| embedded::of(language.key(), "projector").next().is_some();
-        Language::ALL.into_iter().filter(is_there)
-    }
-
     #[test]
     fn every_language_has_what_a_project_needs() {
-        for language in languages() {
+        for language in Language::ALL {
             for kind in [Kind::Projector, Kind::Upcaster] {
                 let files = project("shop-orders", kind, language).expect("files");
                 let has = |name: &str| files.iter().any(|(path, _)| path == name);

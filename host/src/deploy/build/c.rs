@@ -39,8 +39,18 @@ pub(super) fn build(project: &Project, tell: &mut dyn FnMut(Progress<'_>)) -> Re
         .run(false, tell)?;
     Ok(Raw {
         file,
-        warnings: said.shown.trim().to_owned(),
+        warnings: warnings(&said.shown),
     })
+}
+
+/// What the compiler said of the sources. That the target has a newer name is not the author's concern: not every C
+/// library is found by it.
+fn warnings(said: &str) -> String {
+    let lines: Vec<&str> = said
+        .lines()
+        .filter(|line| !line.contains("'--target=wasm32-wasi' is deprecated"))
+        .collect();
+    lines.join("\n").trim().to_owned()
 }
 
 /// The SDK's folder: `lamphouse/` in the project, or what the file `sdk.path` says.
@@ -158,4 +168,17 @@ fn is_able(project: &Project, clang: &str) -> bool {
         let _ = std::fs::remove_file(file);
     }
     works
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_targets_name_is_no_warning() {
+        let said = "clang: warning: argument '--target=wasm32-wasi' is deprecated, use --target=wasm32-wasip1 instead\n";
+        assert_eq!(warnings(said), "");
+        let own = "plugin.c:3:5: warning: unused variable 'x'\n";
+        assert_eq!(warnings(&format!("{said}{own}")), own.trim());
+    }
 }

@@ -3,7 +3,7 @@
 use super::packages::Packages;
 use super::{BuildError, Progress, Project, Raw};
 
-const NO_PYTHON: &str = "Python is not installed (`python3` is not on the PATH). Install Python 3.10 or later from \
+const NO_PYTHON: &str = "Python is not installed (`python3` is not on the PATH). Install Python 3.11 or later from \
     https://www.python.org or with your package manager; on Debian and Ubuntu: apt-get install python3 python3-venv; on \
     macOS: brew install python";
 const NO_VENV: &str = "Python here cannot make an environment for the project: its module `venv` is not whole. On Debian \
