@@ -14,6 +14,7 @@ from .entry import find_plugin
 from .projector import Prepared, Projector, descriptor
 from .schema import NOTHING, JsonText, Key, Micros, Row, TableSchema, Value
 from .traces import Failure
+from .warm import warm
 
 _TO_WIT: dict[type, Any] = {
     type(None): lambda value: wit.Value_Null(),
@@ -100,4 +101,5 @@ class PackedProjector:
             raise guest.failed(failure) from None
 
 
+warm()
 guest.prepare()
