@@ -161,12 +161,15 @@ fn lamphouse(folder: &Path, arguments: &[&str]) -> Output {
     command.current_dir(folder).args(arguments);
     command.stdin(Stdio::null()).env("NO_COLOR", "1");
     // Rust's are compiled once for projector and upcaster, and kept for the next time.
-    command.env("CARGO_TARGET_DIR", cargo_target());
+    command.env("CARGO_TARGET_DIR", cargo_target("rust"));
     command.output().expect("the host's binary")
 }
 
-fn cargo_target() -> PathBuf {
-    xtask::paths::target_dir().join("languages/target")
+/// One for each folder of sources: cargo takes projects of one name for one another, also where their folders differ.
+fn cargo_target(name: &str) -> PathBuf {
+    xtask::paths::target_dir()
+        .join("languages")
+        .join(format!("target-{name}"))
 }
 
 /// An empty folder for sources, at the same path each time: cargo keeps what it compiled by path.
@@ -256,7 +259,7 @@ fn passes(language: &Language, folder: &Path, name: &str) {
     }
     native.args(&language.native[1..]).current_dir(folder.join(name));
     native
-        .env("CARGO_TARGET_DIR", cargo_target())
+        .env("CARGO_TARGET_DIR", cargo_target("rust"))
         .stdin(Stdio::null());
     let output = native.output().expect("the language's own test command");
     assert!(output.status.success(), "{}: {}", language.key, said(&output));
@@ -349,13 +352,14 @@ fn goes(database: Database, built: Option<&Built>) {
 }
 
 fn dev_builds_and_deploys_when_sources_change(database: Database) {
-    let folder = sources(&format!("dev-{}", database.kind()));
+    let name = format!("dev-{}", database.kind());
+    let folder = sources(&name);
     ok(&folder, &["plugin", "new", "shop-orders", "--lang", "rust"]);
     let sources = folder.join("shop-orders");
     let project = Project::new(database);
     let order = log_file::line("order-1", "OrderPlaced", &json!({"customer_id": "c-7"}));
     project.import_lines("orders", [order]);
-    let mut host = project.start_dev(&sources, &[("CARGO_TARGET_DIR", &cargo_target())]);
+    let mut host = project.start_dev(&sources, &[("CARGO_TARGET_DIR", &cargo_target(&name))]);
     host.wait_running();
     host.wait_version("shop-orders", "0.1.0");
 
