@@ -40,7 +40,7 @@ async function main() {
   const project = path.resolve(options.project);
   entryOf(project);
   // The plugin is bundled while its types are checked: both take their time.
-  const [, plugin] = await settled([checkTypes(project), inspect(project)]);
+  const [, plugin] = await settled([checkTypes(project, { withTests: options.check }), inspect(project)]);
   if (options.check) {
     console.log(`${plugin.kind} ${plugin.name} ${plugin.version}: all right`);
     return;

@@ -9,16 +9,15 @@ import { Fault } from "./fault.mjs";
 
 const require = createRequire(import.meta.url);
 
-/** Checks src/ by tsconfig.json, and test/ by its own where there is one. */
-export async function checkTypes(project) {
+/** Checks src/ by tsconfig.json, and, with its tests, test/ by its own where there is one. */
+export async function checkTypes(project, { withTests = false } = {}) {
   if (!existsSync(path.join(project, "tsconfig.json"))) {
     throw new Fault(
       'tsconfig.json is missing; this does: {"extends": "lamphouse/tsconfig.json", "include": ["src"]}',
     );
   }
-  const configs = ["tsconfig.json", "test/tsconfig.json"].filter((file) =>
-    existsSync(path.join(project, file)),
-  );
+  const wanted = ["tsconfig.json", ...(withTests ? ["test/tsconfig.json"] : [])];
+  const configs = wanted.filter((file) => existsSync(path.join(project, file)));
   const outputs = await Promise.all(configs.map((config) => compile(project, config)));
   const errors = outputs.filter((output) => output !== "");
   if (errors.length > 0) throw new Fault(`types do not fit:\n${errors.join("\n")}`);

@@ -6,6 +6,7 @@ import type { Projector } from "../projector.ts";
 import { CallFailed, runProjector, type Tracer } from "../run.ts";
 import type { Stored, TableSchema } from "../schema.ts";
 import { runUpcaster, type Upcaster } from "../upcaster.ts";
+import { beginCall } from "./guards.ts";
 import { type SourceTable, traceOf } from "./trace.ts";
 import { fromWit, toWit, type WitValue, witDescriptor, witUpcasterDescriptor } from "./wit.ts";
 
@@ -49,6 +50,7 @@ export function upcasterExports(upcaster: Upcaster, log: WitLog): unknown {
 function failing(log: WitLog, run: () => Uint8Array): Uint8Array {
   // Not before: while the plugin is built there is no log yet.
   setSink((level, message) => log.write(level, message.toWellFormed()));
+  beginCall();
   try {
     return run();
   } catch (error) {
