@@ -13,7 +13,20 @@ const NO_COMPILER: &str = "no C compiler for WebAssembly was found. Install the 
 const CLANG_VERSIONS: std::ops::RangeInclusive<u32> = 15..=24;
 
 /// Everything that is needed for a module that may keep running after its start.
-const FLAGS: [&str; 4] = ["-mexec-model=reactor", "-O2", "-Wall", "-std=c11"];
+const FLAGS: [&str; 7] = [
+    "-mexec-model=reactor",
+    "-O2",
+    "-Wall",
+    "-std=c11",
+    // Zig drops assertions of optimised code otherwise.
+    "-UNDEBUG",
+    // The usual 64 KiB are soon used up; the host's own limit is the one that should speak.
+    "-Wl,-z,stack-size=1048576",
+    // Newer compilers call the target wasm32-wasip1, which older C libraries do not know.
+    "-Wno-deprecated",
+];
+/// Not for Zig, whose linker takes the functions' names away too.
+const NAMES_ONLY: &str = "-Wl,--strip-debug";
 
 pub(super) fn build(project: &Project, tell: &mut dyn FnMut(Progress<'_>)) -> Result<Raw, BuildError> {
     tell(Progress::Step("looking for a compiler"));
@@ -31,6 +44,7 @@ pub(super) fn build(project: &Project, tell: &mut dyn FnMut(Progress<'_>)) -> Re
         .tool(program)
         .args(first)
         .args(FLAGS)
+        .args((!compiler.is_zig()).then_some(NAMES_ONLY))
         .args(["-I.", "-I"])
         .args([&sdk])
         .args(&sources)
@@ -90,6 +104,10 @@ struct Compiler(Vec<OsString>);
 impl Compiler {
     fn of(words: &[&str]) -> Self {
         Self(words.iter().map(OsString::from).collect())
+    }
+
+    fn is_zig(&self) -> bool {
+        self.0.iter().any(|word| word.to_string_lossy().contains("zig"))
     }
 
     fn shown(&self) -> String {
