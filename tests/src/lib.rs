@@ -7,6 +7,7 @@
 pub mod client;
 pub mod database;
 pub mod host;
+pub mod languages;
 pub mod log_check;
 pub mod log_file;
 #[cfg(target_os = "linux")]

@@ -180,6 +180,19 @@ impl Project {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in the answer of {all:?}: {text}"))
     }
 
+    /// Runs a command with `--json` that gives JSON Lines.
+    ///
+    /// # Panics
+    /// When it fails or a line is no JSON.
+    #[track_caller]
+    pub fn json_lines(&self, arguments: &[&str]) -> Vec<Value> {
+        let mut all = arguments.to_vec();
+        all.push("--json");
+        let text = self.ok(&all);
+        let read = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        text.lines().map(read).collect()
+    }
+
     /// Imports a file.
     ///
     /// # Panics

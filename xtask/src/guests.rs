@@ -11,6 +11,7 @@
 //!
 //! Without that, it is one file: `NAME-VERSION.wasm`.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -90,6 +91,15 @@ pub fn run(options: &Options) -> Result<()> {
         bail!("no guest's name begins with {}", options.only.join(" or "));
     }
     Ok(())
+}
+
+/// What `lamphouse plugin build` has to find in its environment to build a plugin in Rust here; nothing where rustup has
+/// the target.
+///
+/// # Errors
+/// When there is no way to a Wasm standard library here: says what was tried.
+pub fn environment() -> Result<Vec<(&'static str, OsString)>> {
+    Ok(Toolchain::find()?.environment())
 }
 
 /// Every file that the projects in `plugins`, `tests/guests` and `benches/guests` make, by name.

@@ -5,6 +5,7 @@
 
 pub mod generate;
 pub mod guests;
+pub mod languages;
 pub mod paths;
 pub mod postgres;
 pub mod seeded;

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test of the workspace and of the plugins, with a PostgreSQL of its own.
 
+mod languages;
 mod outcome;
 
 use std::io::{BufRead as _, BufReader};
@@ -39,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     if arguments.long {
         settings.push(("LAMPHOUSE_TEST_LONG", "1".to_owned()));
     }
-    if std::env::var("CI").is_ok_and(|ci| ci == "true") {
+    if in_ci() {
         settings.push(("LAMPHOUSE_TEST_STRICT", "1".to_owned()));
     }
     if paths::real_data("online_retail.jsonl.zst").is_none() {
@@ -60,8 +61,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         cargo_test(&what, arguments.filter.as_deref(), &settings, &mut outcome)?;
     }
     drop(server);
+    if arguments.filter.is_none() {
+        languages::run(in_ci(), &mut outcome)?;
+    }
     outcome.print();
     Ok(outcome.good())
+}
+
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|ci| ci == "true")
 }
 
 /// A server of our own, unless the caller names one; or why there is none (which is an error in CI).
@@ -77,9 +85,7 @@ fn server() -> Result<(Option<Server>, Option<anyhow::Error>)> {
     };
     match started {
         Ok(server) => Ok((Some(server), None)),
-        Err(why) if std::env::var("CI").is_ok_and(|ci| ci == "true") => {
-            Err(why.context("in CI nothing is skipped"))
-        }
+        Err(why) if in_ci() => Err(why.context("in CI nothing is skipped")),
         Err(why) => Ok((None, Some(why))),
     }
 }

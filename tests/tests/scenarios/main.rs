@@ -13,6 +13,7 @@ mod evil;
 mod known_failures;
 mod languages;
 mod measuring;
+mod other_languages;
 mod outages;
 mod real_data;
 mod replay;

@@ -73,6 +73,23 @@ impl Toolchain {
         }
     }
 
+    /// What cargo needs to find in its environment to compile somebody's plugin here.
+    pub(super) fn environment(&self) -> Vec<(&'static str, OsString)> {
+        match self {
+            Self::Rustup => Vec::new(),
+            Self::Debian { sysroot, path } => {
+                let mut flags = OsString::from("--sysroot=");
+                flags.push(sysroot);
+                vec![
+                    ("RUSTC", DEBIAN_RUSTC.into()),
+                    ("PATH", path.clone()),
+                    ("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "rust-lld".into()),
+                    ("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", flags),
+                ]
+            }
+        }
+    }
+
     /// Sets what cargo needs to know.
     pub(super) fn prepare(&self, cargo: &mut Command) {
         // Guests come out the same wherever they are built, and name no folder of that machine.

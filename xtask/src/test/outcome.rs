@@ -83,7 +83,13 @@ impl Outcome {
         (!quiet).then_some(line)
     }
 
-    /// One `cargo test` has ended.
+    /// Tests that were counted otherwise.
+    pub(crate) fn add(&mut self, passed: u64, failed: u64) {
+        self.passed += passed;
+        self.failed += failed;
+    }
+
+    /// One run of tests has ended.
     pub(crate) fn end_of_run(&mut self, success: bool) {
         if !success && self.failed == self.failed_before_run {
             self.broken = true;
