@@ -6,6 +6,7 @@
 mod appends;
 mod growth;
 mod host;
+mod languages;
 mod live;
 mod machine;
 mod peers;
@@ -39,6 +40,8 @@ enum What {
     Rebuild(rebuild::Rebuild),
     /// The retail rebuilds, and what people use instead, each on the same log and in the same run
     Peers(Options),
+    /// What a plugin costs in each language: an event, a fresh instance, its file, compiling it
+    Languages(Options),
 }
 
 #[derive(Clone, clap::Args)]
@@ -76,19 +79,23 @@ impl Options {
 pub(crate) fn run(bench: &Bench) -> Result<bool> {
     match &bench.what {
         Some(What::Rebuild(arguments)) => rebuild::run(arguments),
-        Some(What::Peers(options)) => peers_table(&options.settled()),
+        Some(What::Peers(options)) => one_part(&options.settled(), "peers.json", peers::measure),
+        Some(What::Languages(options)) => one_part(&options.settled(), "languages.json", languages::measure),
         None => table(&bench.options.settled()),
     }
 }
 
-fn peers_table(options: &Options) -> Result<bool> {
+type Part = fn(&Stage, &Options, &mut Report) -> Result<()>;
+
+/// One part with a table and a file of its own.
+fn one_part(options: &Options, file: &str, measure: Part) -> Result<bool> {
     let stage = Stage::set(options)?;
     let mut report = Report::new(options.only.clone());
     report.heading = machine::describe(&stage)?;
     println!("{}", report.heading);
-    peers::measure(&stage, options, &mut report)?;
+    measure(&stage, options, &mut report)?;
     report.print();
-    report.save(&stage.results("peers.json"))?;
+    report.save(&stage.results(file))?;
     Ok(report.holds())
 }
 
@@ -102,7 +109,6 @@ fn table(options: &Options) -> Result<bool> {
             rebuilds::measure(&stage, kind, options, &mut report)?;
         }
     }
-    type Part = fn(&Stage, &Options, &mut Report) -> Result<()>;
     let parts: [(&str, Part); 5] = [
         ("live", live::measure),
         ("appends", appends::measure),

@@ -57,6 +57,11 @@ const fn shown(group: &'static str, name: &'static str, unit: &'static str, bett
 
 use Better::{Less, More};
 
+/// In the order of their rows.
+pub(super) const LANGUAGES: [&str; 5] = ["Rust", "C", "Go", "TypeScript", "Python"];
+
+const US: &str = "µs";
+
 /// All rows, in the order in which they are printed.
 pub(super) const TARGETS: &[Target] = &[
     row(
@@ -401,4 +406,39 @@ pub(super) const TARGETS: &[Target] = &[
         RATIO,
         More,
     ),
+    shown("languages", "Rust: an event, 1,000 a call", US, Less),
+    shown("languages", "Rust: a fresh instance", US, Less),
+    shown("languages", "Rust: file", "MiB", Less),
+    shown("languages", "Rust: compiling it", "s", Less),
+    shown("languages", "C: an event, 1,000 a call", US, Less),
+    row("languages", "C: an event / Rust", RATIO, Less, 1.2, 1.0),
+    shown("languages", "C: a fresh instance", US, Less),
+    shown("languages", "C: file", "MiB", Less),
+    shown("languages", "C: compiling it", "s", Less),
+    row("languages", "Go: an event, 1,000 a call", US, Less, 10.0, 10.0),
+    shown("languages", "Go: a fresh instance", US, Less),
+    shown("languages", "Go: file", "MiB", Less),
+    shown("languages", "Go: compiling it", "s", Less),
+    row(
+        "languages",
+        "TypeScript: an event, 1,000 a call",
+        US,
+        Less,
+        40.0,
+        40.0,
+    ),
+    shown("languages", "TypeScript: a fresh instance", US, Less),
+    shown("languages", "TypeScript: file", "MiB", Less),
+    shown("languages", "TypeScript: compiling it", "s", Less),
+    row(
+        "languages",
+        "Python: an event, 1,000 a call",
+        US,
+        Less,
+        40.0,
+        40.0,
+    ),
+    shown("languages", "Python: a fresh instance", US, Less),
+    shown("languages", "Python: file", "MiB", Less),
+    shown("languages", "Python: compiling it", "s", Less),
 ];
