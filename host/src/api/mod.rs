@@ -1,4 +1,4 @@
-//! The HTTP admin surface of a running host, and the client that the CLI reaches it with.
+//! The HTTP API of a running host, and the client that the CLI reaches it with.
 //!
 //! *Invariants:* it listens on loopback alone; browsers and other users of the machine reach loopback too, so the
 //! `Host` header must be loopback, a request with an `Origin` is refused, bodies must be JSON, and everything but
@@ -6,14 +6,22 @@
 //!
 //! | request | does |
 //! |---|---|
+//! | `POST /v1/append` | appends to one stream or several, all or nothing |
+//! | `GET /v1/events`, `GET /v1/streams/{id}` | reads the log, a page at a time |
 //! | `GET /healthz` | 200 when all is well, else 503; no token needed |
 //! | `GET /v1/status` | [`HostStatus`](crate::deploy::operator::HostStatus) |
 //! | `POST /v1/projections/{name}/operate` | body [`Verb`](crate::deploy::operator::Verb), answer [`Outcome`](crate::deploy::operator::Outcome) |
+//! | `GET /v1/openapi.json` | this list for programs, made of the handlers |
 //!
-//! Deliberately not here: appends, reads and uploads over HTTP.
+//! Deliberately not here yet: reads of tables, uploads, tokens of several roles.
 
+mod append;
+mod body;
 mod client;
+mod events;
 mod guard;
+mod openapi;
+mod operate;
 mod problem;
 mod server;
 #[cfg(test)]
@@ -21,5 +29,5 @@ mod tests;
 mod token;
 
 pub use client::RemoteOperator;
-pub use server::{bind, serve};
+pub use server::{Shared, bind, serve};
 pub use token::{Token, TokenError};

@@ -3,16 +3,24 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::deploy::operator::OperateError;
+use crate::log::LogError;
 
-/// A problem document.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// What went wrong, as RFC 9457 has it.
+#[derive(Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(super) struct Problem {
+    /// The status in words.
     pub(super) title: String,
+    /// The status again.
     pub(super) status: u16,
     /// What failed, why, and what to do.
     pub(super) detail: String,
+    /// More of it for programs: of a conflict `stream_id`, `expected` and `actual`.
+    #[serde(flatten)]
+    pub(super) more: Box<Map<String, Value>>,
 }
 
 impl Problem {
@@ -22,7 +30,13 @@ impl Problem {
             title,
             status: status.as_u16(),
             detail: detail.into(),
+            more: Box::default(),
         }
+    }
+
+    fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(name.to_owned(), value.into());
+        self
     }
 }
 
@@ -37,10 +51,32 @@ impl From<OperateError> for Problem {
     }
 }
 
+impl From<LogError> for Problem {
+    fn from(error: LogError) -> Self {
+        let detail = error.to_string();
+        match error {
+            LogError::Conflict {
+                stream_id,
+                expected,
+                actual,
+            } => Self::new(StatusCode::CONFLICT, detail)
+                .with("stream_id", stream_id)
+                .with("expected", expected)
+                .with("actual", actual.0),
+            LogError::KeyReused { key } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with("idempotency_key", key)
+            }
+            LogError::Invalid(_) => Self::new(StatusCode::BAD_REQUEST, detail),
+            LogError::Unavailable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
+            LogError::Internal(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail),
+        }
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_string(&self).expect("invariant: two texts and a number are JSON");
+        let body = serde_json::to_string(&self).expect("invariant: texts and numbers are JSON");
         (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
     }
 }

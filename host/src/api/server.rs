@@ -6,30 +6,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use serde::Serialize;
 use tokio::net::TcpListener;
 
-use super::Token;
 use super::guard::{self, Guard};
 use super::problem::Problem;
-use crate::deploy::operator::{HostStatus, OperateError, Operator, Verb};
-use crate::telemetry::Event;
-use crate::telemetry::events::Asked;
+use super::{Token, openapi};
+use crate::deploy::operator::Operator;
+use crate::log::EventLog;
 
-/// Bytes of a request's body. A verb is small.
-const BODY_BYTES_MAX: usize = 64 << 10;
 /// Time for one request. A verb returns at once; a database that is away is noticed before this.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 /// Time that requests have to end when the host stops.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
-type Shared = Arc<dyn Operator>;
+/// What the routes work on.
+#[derive(Clone)]
+pub struct Shared {
+    /// The projections.
+    pub operator: Arc<dyn Operator>,
+    /// The event log.
+    pub log: Arc<dyn EventLog>,
+    /// Bytes of a body that is appended.
+    pub body_bytes_max: usize,
+}
 
 /// Listens at `address` (already checked to be loopback by the configuration).
 pub async fn bind(address: &str) -> io::Result<TcpListener> {
@@ -46,10 +49,10 @@ pub async fn bind(address: &str) -> io::Result<TcpListener> {
     })
 }
 
-/// Serves the admin surface until `stop` resolves, then lets the requests under way end.
+/// Serves the API until `stop` resolves, then lets the requests under way end.
 pub async fn serve(
     listener: TcpListener,
-    operator: Arc<dyn Operator>,
+    shared: Shared,
     token: Token,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
@@ -62,7 +65,7 @@ pub async fn serve(
         stop.await;
         let _ = stopped.send(());
     };
-    let serving = axum::serve(listener, router(operator, guard)).with_graceful_shutdown(stop);
+    let serving = axum::serve(listener, router(shared, guard)).with_graceful_shutdown(stop);
     tokio::select! {
         ended = async { serving.await } => ended,
         () = async {
@@ -74,11 +77,10 @@ pub async fn serve(
     }
 }
 
-fn router(operator: Shared, guard: Guard) -> Router {
-    Router::new()
-        .route("/healthz", get(health))
-        .route("/v1/status", get(status))
-        .route("/v1/projections/{name}/operate", post(operate))
+fn router(shared: Shared, guard: Guard) -> Router {
+    let (routes, document) = openapi::routes();
+    routes
+        .merge(openapi::served(document))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing under this path") })
         .method_not_allowed_fallback(|| async {
             Problem::new(
@@ -86,7 +88,7 @@ fn router(operator: Shared, guard: Guard) -> Router {
                 "this path does not take this method",
             )
         })
-        .with_state(operator)
+        .with_state(shared)
         .layer(from_fn(in_time))
         .layer(from_fn_with_state(guard, guard::check))
 }
@@ -99,100 +101,5 @@ async fn in_time(request: Request, next: Next) -> Response {
             "the host did not answer in time; see its log",
         )
         .into_response(),
-    }
-}
-
-async fn health(State(operator): State<Shared>) -> Response {
-    match blocking(operator, |operator| operator.status()).await {
-        Ok(status) if is_healthy(&status) => (StatusCode::OK, "ok\n").into_response(),
-        _ => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unhealthy; 'lamphouse status' says why\n",
-        )
-            .into_response(),
-    }
-}
-
-/// Whether nothing is wrong with the host or any projection.
-fn is_healthy(status: &HostStatus) -> bool {
-    status.problems.is_empty() && status.projections.iter().all(|projection| projection.healthy)
-}
-
-async fn status(State(operator): State<Shared>) -> Result<Response, Problem> {
-    Ok(json(&blocking(operator, |operator| operator.status()).await?))
-}
-
-async fn operate(
-    State(operator): State<Shared>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    if !kind
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .eq_ignore_ascii_case("application/json")
-    {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the body must be of type application/json",
-        ));
-    }
-    let body = axum::body::to_bytes(body, BODY_BYTES_MAX)
-        .await
-        .map_err(|error| {
-            let detail =
-                format!("the body could not be read, or is larger than {BODY_BYTES_MAX} bytes: {error}");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-        })?;
-    let verb: Verb = serde_json::from_slice(&body).map_err(|error| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            format!("the body is not a verb: {error}"),
-        )
-    })?;
-    let asked = verb.to_string();
-    let projection = name.clone();
-    let answer = blocking(operator, move |operator| operator.operate(&name, verb)).await;
-    let said = match &answer {
-        Ok(outcome) => outcome.message.clone(),
-        Err(problem) => problem.detail.clone(),
-    };
-    Asked {
-        projection: &projection,
-        verb: &asked,
-        answer: &said,
-    }
-    .emit();
-    Ok(json(&answer?))
-}
-
-/// Runs one of the operator's blocking methods.
-async fn blocking<T: Send + 'static>(
-    operator: Shared,
-    ask: impl FnOnce(&dyn Operator) -> Result<T, OperateError> + Send + 'static,
-) -> Result<T, Problem> {
-    match tokio::task::spawn_blocking(move || ask(operator.as_ref())).await {
-        Ok(answer) => answer.map_err(Problem::from),
-        Err(error) => {
-            let detail = format!("the host failed on this request, which is a bug of ours: {error}");
-            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
-        }
-    }
-}
-
-fn json(value: &impl Serialize) -> Response {
-    match serde_json::to_string(value) {
-        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
-        Err(error) => {
-            let detail = format!("the answer could not be written as JSON, which is a bug of ours: {error}");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
-        }
     }
 }

@@ -93,7 +93,12 @@ fn host(session: &Session, mode: Mode) -> Result<()> {
     }
     .emit();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = api::serve(listener, host.clone(), token, async {
+    let shared = api::Shared {
+        operator: host.clone(),
+        log: host.log().clone(),
+        body_bytes_max: usize::try_from(config.body_bytes_max).unwrap_or(usize::MAX),
+    };
+    let serving = api::serve(listener, shared, token, async {
         // A dropped sender asks for the end too.
         let _ = stopped.await;
     });

@@ -90,6 +90,7 @@ impl Config {
             plugins: root.join("plugins"),
             data: root.join(".lamphouse"),
             listen: "127.0.0.1:7117".to_owned(),
+            body_bytes_max: 16 << 20,
             append: AppendLimits::default(),
             limits: PluginLimits::default(),
             pipeline: PipelineLimits::default(),

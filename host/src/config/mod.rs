@@ -44,6 +44,8 @@ pub struct Config {
     pub data: PathBuf,
     /// `[host] listen`, an address on loopback.
     pub listen: String,
+    /// `[host] body_bytes_max`: body of one append over HTTP.
+    pub body_bytes_max: u64,
     /// `[append]`.
     pub append: AppendLimits,
     /// `[limits]`: what one plugin call may use.

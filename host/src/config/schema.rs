@@ -28,6 +28,7 @@ pub(super) fn read(file: &Section<'_>, config: &mut Config) {
     let host = file.section("host");
     host.text("listen", &mut config.listen, listen);
     host.text("data", &mut config.data, |text| folder(text, &root));
+    host.number("body_bytes_max", 1_024..=1 << 30, &mut config.body_bytes_max);
     host.refuse_unknown();
 
     append(&file.section("append"), &mut config.append);

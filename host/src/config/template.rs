@@ -22,6 +22,8 @@ folder = "plugins"
 listen = "127.0.0.1:7117"
 # Token, code cache and lock.
 data = ".lamphouse"
+# Body of one append over HTTP. Raise it for large batches; lower it to keep memory for others.
+# body_bytes_max = 16_777_216
 
 [projection]
 # Defaults of every projection. "auto" switches to a new generation when it has caught up and nothing is breaking;

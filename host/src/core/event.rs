@@ -8,28 +8,52 @@ use lamphouse_contract::fields::{Extracted, Plan};
 use lamphouse_contract::{Subscription, packed};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+
+use super::limits::AppendLimits;
 
 use super::{EventId, Position, StreamVersion};
 
 /// An event to append. Its stream is named beside it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewEvent {
     /// Given by the log (version 7) when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<EventId>,
     /// For example `OrderPlaced`.
+    #[schema(example = "OrderPlaced", min_length = 1)]
     pub event_type: String,
     /// Version of the event type's schema, from 1.
+    #[schema(minimum = 1)]
     #[serde(default = "first_version")]
     pub schema_version: u32,
     /// JSON, kept as the text that was given.
+    #[schema(value_type = serde_json::Value)]
     pub data: Box<RawValue>,
     /// A JSON object with `reason`.
+    #[schema(schema_with = metadata)]
     pub metadata: Box<RawValue>,
     /// RFC 3339; now when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+/// As the OpenAPI document has the metadata of a new event: as it must be by default.
+fn metadata() -> Schema {
+    let limits = AppendLimits::default();
+    let characters = |count| usize::try_from(count).ok();
+    let reason = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(characters(limits.reason_chars_min))
+        .max_length(characters(limits.reason_chars_max))
+        .description(Some("Why it happened"));
+    let metadata = ObjectBuilder::new()
+        .property("reason", reason)
+        .required("reason")
+        .examples([serde_json::json!({"reason": "the customer ordered"})]);
+    Schema::Object(metadata.build())
 }
 
 fn first_version() -> u32 {
@@ -37,7 +61,7 @@ fn first_version() -> u32 {
 }
 
 /// An event of the log.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct StoredEvent {
     /// Place in the log.
     pub position: Position,
@@ -54,8 +78,10 @@ pub struct StoredEvent {
     /// Version of the event type's schema.
     pub schema_version: u32,
     /// JSON text.
+    #[schema(value_type = serde_json::Value)]
     pub data: Box<RawValue>,
     /// JSON object text.
+    #[schema(value_type = Object)]
     pub metadata: Box<RawValue>,
     /// When it happened.
     pub occurred_at: chrono::DateTime<chrono::Utc>,

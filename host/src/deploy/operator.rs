@@ -4,6 +4,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::plugin::LogLine;
 use crate::projection::Profile;
@@ -194,7 +195,7 @@ pub struct FileStatus {
 }
 
 /// What can be asked of one projection.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Verb {
     /// A new generation by the same code, from event one, switched to when it has caught up.

@@ -31,6 +31,8 @@ mod conformance;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
 use crate::config::DatabaseUrl;
 use crate::core::clock::Clock;
@@ -104,18 +106,35 @@ impl<'de> Deserialize<'de> for ExpectedVersion {
     }
 }
 
+/// As the OpenAPI document has [`ExpectedVersion`].
+fn expected_version() -> Schema {
+    let word = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(["any", "no-stream"]));
+    let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+    let either = OneOfBuilder::new()
+        .item(word)
+        .item(number)
+        .description(Some("What the stream must be at; without it, anything"));
+    Schema::OneOf(either.build())
+}
+
 /// Events for one stream.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StreamAppend {
     /// The stream.
+    #[schema(example = "order-1", min_length = 1)]
     pub stream_id: String,
     /// Its type; must be that of the stream's first event.
+    #[schema(example = "order", min_length = 1)]
     pub stream_type: String,
     /// `"any"`, `"no-stream"` or a number.
+    #[schema(schema_with = expected_version)]
     #[serde(default)]
     pub expected_version: ExpectedVersion,
     /// At least one.
+    #[schema(min_items = 1)]
     pub events: Vec<NewEvent>,
 }
 
@@ -138,7 +157,7 @@ pub struct IdempotencyKey {
 }
 
 /// What an append did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Appended {
     /// Position of the last event.
     pub position: Position,
@@ -150,7 +169,7 @@ pub struct Appended {
 }
 
 /// One stream of an append's answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AppendedStream {
     /// The stream.
     pub stream_id: String,

@@ -10,6 +10,7 @@ mod cutover;
 mod dead_letters;
 mod deploy;
 mod evil;
+mod http;
 mod known_failures;
 mod languages;
 mod measuring;

@@ -1,4 +1,6 @@
-//! The surface over a real socket, with an operator that remembers what it was asked.
+//! The API over a real socket, with an operator that remembers what it was asked, and a real log.
+
+mod log;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +8,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{RemoteOperator, Token, bind, serve};
+use super::{RemoteOperator, Shared, Token, bind, serve};
+use crate::config::DatabaseUrl;
+use crate::core::clock::Clock;
+use crate::core::limits::AppendLimits;
 use crate::deploy::operator::{HostInfo, HostStatus, LogStatus, OperateError, Operator, Outcome, Verb};
 
 #[derive(Default)]
@@ -78,7 +83,19 @@ impl Host {
         let listener = runtime.block_on(bind("127.0.0.1:0")).expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        runtime.spawn(serve(listener, operator.clone(), token.clone(), async {
+        let log = crate::log::open(
+            &DatabaseUrl::Sqlite(data.path().join("log.db")),
+            &AppendLimits::default(),
+            Clock::system(),
+            runtime.handle().clone(),
+        )
+        .expect("a log");
+        let shared = Shared {
+            operator: operator.clone(),
+            log,
+            body_bytes_max: 1 << 20,
+        };
+        runtime.spawn(serve(listener, shared, token.clone(), async {
             let _ = stopped.await;
         }));
         Self {

@@ -1,0 +1,91 @@
+//! What comes in a request, and what goes out: JSON, with bounds.
+
+use axum::body::Body;
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+
+/// Reads a body of at most so many bytes. `what` says what it should be: `a verb`.
+pub(super) async fn read<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+    what: &str,
+) -> Result<T, Problem> {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the body must be of type application/json",
+        ));
+    }
+    let body = axum::body::to_bytes(body, bytes_max).await.map_err(|error| {
+        let detail = format!("the body could not be read, or is larger than {bytes_max} bytes: {error}");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    })?;
+    let mut deserializer = serde_json::Deserializer::from_slice(&body);
+    let read = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let place = match error.path().to_string().as_str() {
+            "." => String::new(),
+            path => format!(" at {path}"),
+        };
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("the body is not {what}:{place} {}", error.inner()),
+        )
+    })?;
+    deserializer.end().map_err(|error| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("the body is not {what}: {error}"),
+        )
+    })?;
+    Ok(read)
+}
+
+/// The parameters of a query.
+pub(super) fn parameters<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
+    match query {
+        Ok(Query(parameters)) => Ok(parameters),
+        Err(wrong) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("the query of the address is wrong: {}", wrong.body_text()),
+        )),
+    }
+}
+
+/// Runs what blocks on a thread for it.
+pub(super) async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+    Problem: From<E>,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(answer) => answer.map_err(Problem::from),
+        Err(error) => {
+            let detail = format!("the host failed on this request, which is a bug of ours: {error}");
+            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail))
+        }
+    }
+}
+
+/// An answer in JSON.
+pub(super) fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_string(value) {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Err(error) => {
+            let detail = format!("the answer could not be written as JSON, which is a bug of ours: {error}");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! `GET /v1/events` and `GET /v1/streams/{id}`.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::body::{blocking, json, parameters};
+use super::problem::Problem;
+use super::server::Shared;
+use crate::core::{Position, StoredEvent, StreamVersion};
+use crate::log::{EventLog, EventQuery, LogError};
+
+/// Events of one answer, unless the caller asks for fewer. A client that wants more goes on by `next`.
+const LIMIT_MAX: u64 = 1_000;
+/// Events of one answer, if the caller does not say.
+const LIMIT: u64 = 100;
+/// JSON of one answer's events; later ones are left to the next.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+
+/// Which events.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Which {
+    /// Only events of these types, with commas between them.
+    event_type: Option<String>,
+    /// Only events of streams of this type.
+    stream_type: Option<String>,
+    /// Only events of this stream.
+    stream_id: Option<String>,
+    /// Only events recorded at this time (RFC 3339) or later.
+    recorded_from: Option<DateTime<Utc>>,
+    /// Only events recorded before this time (RFC 3339).
+    recorded_before: Option<DateTime<Utc>>,
+    /// Only events after this position (before it, when backward): `next` of the answer before.
+    #[param(maximum = 9_007_199_254_740_991_u64)]
+    after: Option<u64>,
+    /// Newest first.
+    #[serde(default)]
+    backward: bool,
+    /// At most so many; fewer come where they are large.
+    #[param(minimum = 1, maximum = 1_000, default = 100)]
+    limit: Option<u64>,
+}
+
+/// Which part of a stream.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Part {
+    /// Only events after this position of the log (before it, when backward): `next` of the answer before.
+    #[param(maximum = 9_007_199_254_740_991_u64)]
+    after: Option<u64>,
+    /// Newest first.
+    #[serde(default)]
+    backward: bool,
+    /// At most so many; fewer come where they are large.
+    #[param(minimum = 1, maximum = 1_000, default = 100)]
+    limit: Option<u64>,
+}
+
+/// Some events of the log.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Events {
+    /// In order.
+    events: Vec<StoredEvent>,
+    /// What to give as `after` for those that follow; null when there are none now.
+    next: Option<Position>,
+    /// Position of the log's last event when these were read, or before.
+    head: Position,
+}
+
+/// A stream, or a part of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Stream {
+    /// The stream.
+    stream_id: String,
+    /// Its type.
+    stream_type: String,
+    /// Version of its last event.
+    version: StreamVersion,
+    /// In order.
+    events: Vec<StoredEvent>,
+    /// What to give as `after` for those that follow; null when there are none now.
+    next: Option<Position>,
+}
+
+/// Read events of the log
+///
+/// Oldest first, or newest first when `backward`. Go on with `after` = `next` until `next` is null.
+#[utoipa::path(
+    get,
+    path = "/v1/events",
+    tag = "log",
+    params(Which),
+    responses(
+        (status = 200, description = "Events, and where to go on", body = Events),
+        (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn events(
+    State(shared): State<Shared>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let which = parameters(which)?;
+    let types = which.event_type.as_deref().unwrap_or_default();
+    let query = EventQuery {
+        stream_id: which.stream_id,
+        stream_type: which.stream_type,
+        event_types: types
+            .split(',')
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        after: position(which.after)?,
+        recorded_from: which.recorded_from.map(|at| at.timestamp_micros()),
+        recorded_before: which.recorded_before.map(|at| at.timestamp_micros()),
+        backward: which.backward,
+        limit: limit(which.limit)?,
+    };
+    let found = blocking(move || -> Result<Events, LogError> {
+        let head = shared.log.head()?.position;
+        let (events, next) = page(shared.log.as_ref(), query)?;
+        Ok(Events { events, next, head })
+    });
+    Ok(json(&found.await?))
+}
+
+/// Read one stream
+///
+/// Its events in order, or newest first when `backward`. Go on with `after` = `next` until `next` is null.
+#[utoipa::path(
+    get,
+    path = "/v1/streams/{stream_id}",
+    tag = "log",
+    params(("stream_id" = String, Path, description = "The stream"), Part),
+    responses(
+        (status = 200, description = "The stream's events, and where to go on", body = Stream),
+        (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such stream", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn stream(
+    State(shared): State<Shared>,
+    Path(stream_id): Path<String>,
+    part: Result<Query<Part>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let part = parameters(part)?;
+    let query = EventQuery {
+        stream_id: Some(stream_id.clone()),
+        after: position(part.after)?,
+        backward: part.backward,
+        limit: limit(part.limit)?,
+        ..EventQuery::default()
+    };
+    let last = EventQuery {
+        stream_id: Some(stream_id.clone()),
+        backward: true,
+        limit: 1,
+        ..EventQuery::default()
+    };
+    let found = blocking(move || -> Result<Option<Stream>, LogError> {
+        let Some(last) = shared.log.events(&last)?.pop() else {
+            return Ok(None);
+        };
+        let (events, next) = page(shared.log.as_ref(), query)?;
+        // What was appended between the two reads is of this stream too.
+        let newest = events.iter().map(|event| event.stream_version).max();
+        Ok(Some(Stream {
+            stream_id: last.stream_id,
+            stream_type: last.stream_type,
+            version: newest.unwrap_or_default().max(last.stream_version),
+            events,
+            next,
+        }))
+    });
+    match found.await? {
+        Some(stream) => Ok(json(&stream)),
+        None => Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            format!("there is no stream '{stream_id}'"),
+        )),
+    }
+}
+
+/// Events of a query, and where to go on.
+fn page(log: &dyn EventLog, mut query: EventQuery) -> Result<(Vec<StoredEvent>, Option<Position>), LogError> {
+    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+    // One more than is wanted says whether there are more.
+    query.limit += 1;
+    let mut events = log.events(&query)?;
+    let mut bytes = 0;
+    let fit = events
+        .iter()
+        .take_while(|event| {
+            bytes += event.data.get().len() + event.metadata.get().len();
+            bytes <= ANSWER_BYTES_MAX
+        })
+        .count();
+    let shown = fit.max(1).min(limit);
+    let next = (events.len() > shown).then(|| events[shown - 1].position);
+    events.truncate(shown);
+    Ok((events, next))
+}
+
+fn limit(given: Option<u64>) -> Result<u64, Problem> {
+    match given.unwrap_or(LIMIT) {
+        limit @ 1..=LIMIT_MAX => Ok(limit),
+        other => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("limit is {other}, and may be 1 to {LIMIT_MAX}: go on by 'after' for more"),
+        )),
+    }
+}
+
+fn position(given: Option<u64>) -> Result<Option<Position>, Problem> {
+    /// Positions stay below 2^53.
+    const POSITION_MAX: u64 = (1 << 53) - 1;
+    match given {
+        Some(after) if after > POSITION_MAX => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("after is {after}, and positions stay below 2^53"),
+        )),
+        given => Ok(given.map(Position)),
+    }
+}

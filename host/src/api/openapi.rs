@@ -1,0 +1,96 @@
+//! The routes, and the OpenAPI document that is made of them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{OpenApi as Document, Ref, RefOr};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::server::Shared;
+use super::{append, events, operate};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Lamphouse",
+        description = "Append events, read them, and operate projections. Errors are problem documents (RFC 9457)."
+    ),
+    modifiers(&Bearer),
+    security(("token" = [])),
+    tags(
+        (name = "log", description = "The event log"),
+        (name = "operate", description = "The host and its projections"),
+    )
+)]
+struct Api;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_default();
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        components.add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
+
+/// Every route, and what they say of themselves.
+pub(super) fn routes() -> (Router<Shared>, Document) {
+    let (router, mut document) = OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(append::append))
+        .routes(routes!(events::events))
+        .routes(routes!(events::stream))
+        .routes(routes!(operate::health))
+        .routes(routes!(operate::status))
+        .routes(routes!(operate::operate))
+        .split_for_parts();
+    for path in document.paths.paths.values_mut() {
+        for operation in [&mut path.get, &mut path.post].into_iter().flatten() {
+            let common = COMMON.iter().map(|(status, description)| {
+                let content = ContentBuilder::new()
+                    .schema(Some(Ref::from_schema_name("Problem")))
+                    .build();
+                let response = ResponseBuilder::new()
+                    .description(*description)
+                    .content("application/problem+json", content);
+                ((*status).to_owned(), response.build())
+            });
+            for (status, response) in common {
+                let there = &mut operation.responses.responses;
+                there.entry(status).or_insert(RefOr::T(response));
+            }
+        }
+    }
+    (router, document)
+}
+
+/// What any request may get.
+const COMMON: [(&str, &str); 4] = [
+    ("401", "The token is missing or wrong"),
+    (
+        "403",
+        "The Host header is not this host's, or the request comes from a web page",
+    ),
+    ("503", "A database is away; try again"),
+    ("504", "The host did not answer in time"),
+];
+
+/// Where the document itself is.
+pub(super) fn served(document: Document) -> Router<Shared> {
+    let text: Arc<str> = document
+        .to_json()
+        .expect("invariant: the document is plain data")
+        .into();
+    let answer = move || async move {
+        ([(header::CONTENT_TYPE, "application/json")], text.to_string()).into_response()
+    };
+    Router::new().route("/v1/openapi.json", get(answer))
+}

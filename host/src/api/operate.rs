@@ -1,0 +1,102 @@
+//! Health, status, and what a person orders of a projection.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::body::{blocking, json, read};
+use super::problem::Problem;
+use super::server::Shared;
+use crate::deploy::operator::{HostStatus, Verb};
+use crate::telemetry::Event;
+use crate::telemetry::events::Asked;
+
+/// Bytes of a verb.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Whether all is well
+///
+/// Needs no token.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "operate",
+    security(()),
+    responses(
+        (status = 200, description = "Nothing is wrong with the host or any projection", body = String,
+            content_type = "text/plain"),
+        (status = 503, description = "Something is; the status says what", body = String, content_type = "text/plain"),
+    )
+)]
+pub(super) async fn health(State(shared): State<Shared>) -> Response {
+    match blocking(move || shared.operator.status()).await {
+        Ok(status) if is_healthy(&status) => (StatusCode::OK, "ok\n").into_response(),
+        _ => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unhealthy; 'lamphouse status' says why\n",
+        )
+            .into_response(),
+    }
+}
+
+/// Whether nothing is wrong with the host or any projection.
+fn is_healthy(status: &HostStatus) -> bool {
+    status.problems.is_empty() && status.projections.iter().all(|projection| projection.healthy)
+}
+
+/// The host, its log, its projections and plugin files
+///
+/// What `lamphouse status --json` gives.
+#[utoipa::path(
+    get,
+    path = "/v1/status",
+    tag = "operate",
+    responses((status = 200, description = "How everything stands", body = Object))
+)]
+pub(super) async fn status(State(shared): State<Shared>) -> Result<Response, Problem> {
+    Ok(json(&blocking(move || shared.operator.status()).await?))
+}
+
+/// Order something of a projection
+///
+/// What the commands `rebuild`, `pause`, `resume`, `cutover`, `rollback` and `dead-letters` do.
+#[utoipa::path(
+    post,
+    path = "/v1/projections/{name}/operate",
+    tag = "operate",
+    params(("name" = String, Path, description = "The projection")),
+    request_body = Verb,
+    responses(
+        (status = 200, description = "What was done", body = Object),
+        (status = 400, description = "The body is no verb", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such projection", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 409, description = "It cannot be done as things stand", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn operate(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let verb: Verb = read(&headers, body, BODY_BYTES_MAX, "a verb").await?;
+    let asked = verb.to_string();
+    let projection = name.clone();
+    let answer = blocking(move || shared.operator.operate(&name, verb)).await;
+    let said = match &answer {
+        Ok(outcome) => outcome.message.clone(),
+        Err(problem) => problem.detail.clone(),
+    };
+    Asked {
+        projection: &projection,
+        verb: &asked,
+        answer: &said,
+    }
+    .emit();
+    Ok(json(&answer?))
+}
