@@ -1,5 +1,6 @@
 //! A project folder of a scenario's own, and the `lamphouse` commands on it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -283,7 +284,7 @@ impl Project {
     ///
     /// # Panics
     /// When it cannot be started at all.
-    pub fn start_dev(&self, sources: &Path, settings: &[(&str, &Path)]) -> Host {
+    pub fn start_dev(&self, sources: &Path, settings: &[(&str, &OsStr)]) -> Host {
         let mut command = self.command(&["dev"]);
         command.arg(sources).envs(settings.iter().copied());
         Host::start(self.clone(), command)

@@ -248,7 +248,7 @@ daily = 3
         /project/lamphouse.toml has 14 mistakes:
           line 2: [log] url must begin with 'sqlite:' or 'postgres://'
           line 4: [host] listen '0.0.0.0:80' is reachable from other machines; only loopback is served for now: use 127.0.0.1:PORT or [::1]:PORT
-          line 5: [host] has no key 'prot'; there are: listen, data
+          line 5: [host] has no key 'prot'; there are: listen, data, body_bytes_max
           line 6: unknown section or key 'pipline'; did you mean 'pipeline'?
           line 9: [pipeline] has no key 'batch_evnets_max'; did you mean 'batch_events_max'?
           line 10: [pipeline] cache_bytes_max must be a whole number from 4096 to 1099511627776, not text

@@ -254,7 +254,7 @@ impl Rows {
         match patched {
             Some(patched) => patched.map_err(violation),
             None if change.operation == Operation::Patch => Err(TablesError::Violation(format!(
-                "table '{}' has no row with key {:?} to patch (upsert makes one)",
+                "table '{}' has no row with key {:?}: a patch of a row that is not there; put or upsert it first",
                 schema.name,
                 key()
             ))),

@@ -4,6 +4,7 @@
 //! Each language's plugins are built once for all databases. Where its tools are missing, the scenario says loudly that it
 //! was skipped, and fails where nothing may be skipped.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -13,6 +14,7 @@ use lamphouse_tests::host::of;
 use lamphouse_tests::project::{host_binary, said};
 use lamphouse_tests::{Database, Project, log_file, on_each_database, strict, wait};
 use serde_json::json;
+use xtask::languages::Language;
 
 on_each_database!(
     a_plugin_in_rust_goes_from_nothing_to_a_cutover,
@@ -49,7 +51,7 @@ fn a_plugin_in_c_goes_from_nothing_to_a_cutover(database: Database) {
 }
 
 /// A language as its templates have it.
-struct Language {
+struct Template {
     /// On the command line.
     key: &'static str,
     /// Runs the native tests.
@@ -58,7 +60,7 @@ struct Language {
     change: &'static [(&'static str, &'static str, &'static str)],
 }
 
-const RUST: Language = Language {
+const RUST: Template = Template {
     key: "rust",
     native: &["cargo", "test"],
     change: &[
@@ -76,7 +78,7 @@ const RUST: Language = Language {
     ],
 };
 
-const TYPESCRIPT: Language = Language {
+const TYPESCRIPT: Template = Template {
     key: "typescript",
     native: &["npm", "test"],
     change: &[
@@ -94,7 +96,7 @@ const TYPESCRIPT: Language = Language {
     ],
 };
 
-const PYTHON: Language = Language {
+const PYTHON: Template = Template {
     key: "python",
     native: &[".venv/bin/python", "-m", "pytest", "-q"],
     change: &[
@@ -112,7 +114,7 @@ const PYTHON: Language = Language {
     ],
 };
 
-const GO: Language = Language {
+const GO: Template = Template {
     key: "go",
     native: &["go", "test", "./..."],
     change: &[
@@ -130,7 +132,7 @@ const GO: Language = Language {
     ],
 };
 
-const C: Language = Language {
+const C: Template = Template {
     key: "c",
     native: &["make", "test"],
     change: &[
@@ -160,9 +162,21 @@ fn lamphouse(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(host_binary());
     command.current_dir(folder).args(arguments);
     command.stdin(Stdio::null()).env("NO_COLOR", "1");
+    command.envs(tools().iter().map(|(name, value)| (name, value)));
     // Rust's are compiled once for projector and upcaster, and kept for the next time.
     command.env("CARGO_TARGET_DIR", cargo_target("rust"));
     command.output().expect("the host's binary")
+}
+
+/// What lets `plugin build` find the compilers that were fetched for a machine that has none for Wasm.
+fn tools() -> &'static [(&'static str, OsString)] {
+    static TOOLS: OnceLock<Vec<(&'static str, OsString)>> = OnceLock::new();
+    TOOLS.get_or_init(|| {
+        // What cannot be fetched is told where it is missed.
+        let rust = xtask::guests::environment().unwrap_or_default();
+        let c = Language::C.environment().unwrap_or_default();
+        [rust, c].concat()
+    })
 }
 
 /// One for each folder of sources: cargo takes projects of one name for one another, also where their folders differ.
@@ -190,7 +204,7 @@ fn ok(folder: &Path, arguments: &[&str]) -> String {
 }
 
 /// Everything before a host: None where the language's tools are not there.
-fn built(language: &Language) -> Option<Built> {
+fn built(language: &Template) -> Option<Built> {
     let folder = &sources(language.key);
     ok(folder, &["plugin", "new", "shop-orders", "--lang", language.key]);
     ok(
@@ -252,7 +266,7 @@ fn is_missing(output: &Output) -> bool {
 
 /// Its native tests, its cases, and the check.
 #[track_caller]
-fn passes(language: &Language, folder: &Path, name: &str) {
+fn passes(language: &Template, folder: &Path, name: &str) {
     let mut native = Command::new(folder.join(name).join(language.native[0]));
     if !language.native[0].contains('/') {
         native = Command::new(language.native[0]);
@@ -359,7 +373,13 @@ fn dev_builds_and_deploys_when_sources_change(database: Database) {
     let project = Project::new(database);
     let order = log_file::line("order-1", "OrderPlaced", &json!({"customer_id": "c-7"}));
     project.import_lines("orders", [order]);
-    let mut host = project.start_dev(&sources, &[("CARGO_TARGET_DIR", &cargo_target(&name))]);
+    let target = cargo_target(&name);
+    let mut settings: Vec<_> = tools()
+        .iter()
+        .map(|(name, value)| (*name, value.as_os_str()))
+        .collect();
+    settings.push(("CARGO_TARGET_DIR", target.as_os_str()));
+    let mut host = project.start_dev(&sources, &settings);
     host.wait_running();
     host.wait_version("shop-orders", "0.1.0");
 

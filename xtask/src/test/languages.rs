@@ -20,8 +20,8 @@ enum Counts {
     Pytest,
     /// Events of `go test -json`.
     Go,
-    /// `12 passed, 0 failed`.
-    Plain,
+    /// One program, which fails or not.
+    Program,
 }
 
 /// Runs everything of the languages whose tools are here; says which are not (in CI, that is an error).
@@ -71,12 +71,18 @@ fn python(sdk: &Path, outcome: &mut Outcome) -> Result<()> {
     let python = languages::venv("python", &packages)?;
     let projects = std::iter::once(sdk.to_owned()).chain(Language::Python.plugins()?);
     for project in projects {
-        let steps: [(&[&str], Counts); 4] = [
-            (&["ruff", "format", "--check", "."], Counts::None),
-            (&["ruff", "check", "."], Counts::None),
-            (&["mypy", "."], Counts::None),
-            (&["pytest", "-q"], Counts::Pytest),
+        let form = sdk.join("pyproject.toml").display().to_string();
+        let mut steps: Vec<(Vec<&str>, Counts)> = vec![
+            (
+                vec!["ruff", "format", "--check", "--config", &form, "."],
+                Counts::None,
+            ),
+            (vec!["mypy", "."], Counts::None),
+            (vec!["pytest", "-q"], Counts::Pytest),
         ];
+        if project == sdk {
+            steps.push((vec!["ruff", "check", "."], Counts::None));
+        }
         for (arguments, counts) in steps {
             let mut command = Command::new(&python);
             command
@@ -116,7 +122,7 @@ fn make(sdk: &Path, outcome: &mut Outcome) -> Result<()> {
     for project in projects {
         let mut make = Command::new("make");
         make.args(["--silent", "test"]).current_dir(&project);
-        step(&mut make, &project, Counts::Plain, outcome)?;
+        step(&mut make, &project, Counts::Program, outcome)?;
     }
     Ok(())
 }
@@ -129,7 +135,7 @@ fn step(command: &mut Command, project: &Path, counts: Counts, outcome: &mut Out
         .output()
         .with_context(|| format!("cannot run {shown}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let (passed, failed) = counts.of(&text);
+    let (passed, failed) = counts.of(&text, output.status.success());
     let place = project.strip_prefix(paths::root()).unwrap_or(project);
     if !output.status.success() {
         println!("{text}{}", String::from_utf8_lossy(&output.stderr));
@@ -162,7 +168,7 @@ fn shown(command: &Command) -> String {
 
 impl Counts {
     /// How many tests passed and failed.
-    fn of(self, output: &str) -> (u64, u64) {
+    fn of(self, output: &str, success: bool) -> (u64, u64) {
         let number_behind = |word: &str| -> u64 {
             let lines = output.lines().rev();
             let found = lines.filter_map(|line| {
@@ -185,7 +191,8 @@ impl Counts {
         match self {
             Self::None => (0, 0),
             Self::Node => (number_behind("pass "), number_behind("fail ")),
-            Self::Pytest | Self::Plain => (number_before(" passed"), number_before(" failed")),
+            Self::Program => (u64::from(success), u64::from(!success)),
+            Self::Pytest => (number_before(" passed"), number_before(" failed")),
             Self::Go => {
                 let events = output
                     .lines()
@@ -209,18 +216,25 @@ mod tests {
     #[test]
     fn each_runner_is_counted_by_its_own_words() {
         assert_eq!(
-            Counts::Node.of("✔ one\nℹ tests 3\nℹ pass 2\nℹ fail 1\nℹ skipped 0"),
+            Counts::Node.of("✔ one\nℹ tests 3\nℹ pass 2\nℹ fail 1\nℹ skipped 0", true),
             (2, 1)
         );
-        assert_eq!(Counts::Node.of("ok 1 - pass 7\n# pass 12\n# fail 0"), (12, 0));
-        assert_eq!(Counts::Pytest.of("..F\n1 failed, 2 passed in 0.12s\n"), (2, 1));
-        assert_eq!(Counts::Pytest.of("40 passed in 0.12s\n"), (40, 0));
-        assert_eq!(Counts::Plain.of("ok decimals\n12 passed, 0 failed\n"), (12, 0));
+        assert_eq!(
+            Counts::Node.of("ok 1 - pass 7\n# pass 12\n# fail 0", true),
+            (12, 0)
+        );
+        assert_eq!(
+            Counts::Pytest.of("..F\n1 failed, 2 passed in 0.12s\n", true),
+            (2, 1)
+        );
+        assert_eq!(Counts::Pytest.of("40 passed in 0.12s\n", true), (40, 0));
+        assert_eq!(Counts::Program.of("all tests passed\n", true), (1, 0));
+        assert_eq!(Counts::Program.of("", false), (0, 1));
         let go = r#"{"Action":"pass","Test":"TestOne"}
 {"Action":"fail","Test":"TestTwo"}
 {"Action":"output","Test":"TestTwo","Output":"x"}
 {"Action":"fail","Package":"lamphouse"}"#;
-        assert_eq!(Counts::Go.of(go), (1, 1));
-        assert_eq!(Counts::None.of("9 passed"), (0, 0));
+        assert_eq!(Counts::Go.of(go, false), (1, 1));
+        assert_eq!(Counts::None.of("9 passed", true), (0, 0));
     }
 }

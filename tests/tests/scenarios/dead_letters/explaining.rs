@@ -65,7 +65,10 @@ fn explain_says_what_became_of_an_event_and_names_its_rows(database: Database) {
     assert_eq!(fails["changes"]["rows"], json!([]));
     says(
         fails["changes"]["unknown"].as_str().unwrap(),
-        &["applied once more to the rows of now, it fails", "has no row"],
+        &[
+            "applied once more to the rows of now, it fails",
+            "that is not there",
+        ],
     );
     let nothing = one(&project, "9", "applied", &[]);
     assert_eq!(nothing["changes"]["total"], 0);
