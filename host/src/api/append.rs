@@ -7,13 +7,12 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::access::Appender;
 use super::body::{blocking, json, read};
 use super::problem::Problem;
 use super::server::Shared;
 use crate::log::{AppendRequest, Appended, IdempotencyKey, StreamAppend};
 
-/// Who appends, for idempotency keys: whoever holds the admin token.
-const SCOPE: &str = "admin";
 /// The header of a key; as draft-ietf-httpapi-idempotency-key-header has it.
 const KEY: &str = "idempotency-key";
 
@@ -49,6 +48,7 @@ pub(super) struct Append {
 )]
 pub(super) async fn append(
     State(shared): State<Shared>,
+    Appender(caller): Appender,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -62,7 +62,7 @@ pub(super) async fn append(
                 )
             })?;
             Some(IdempotencyKey {
-                scope: SCOPE.to_owned(),
+                scope: caller.name.clone(),
                 key: key.to_owned(),
             })
         }

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::access::Reader;
 use super::body::{blocking, json, parameters};
 use super::problem::Problem;
 use super::server::Shared;
@@ -104,6 +105,7 @@ pub(super) struct Stream {
 )]
 pub(super) async fn events(
     State(shared): State<Shared>,
+    Reader(_): Reader,
     which: Result<Query<Which>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let which = parameters(which)?;
@@ -146,6 +148,7 @@ pub(super) async fn events(
 )]
 pub(super) async fn stream(
     State(shared): State<Shared>,
+    Reader(caller): Reader,
     Path(stream_id): Path<String>,
     part: Result<Query<Part>, QueryRejection>,
 ) -> Result<Response, Problem> {
@@ -179,7 +182,8 @@ pub(super) async fn stream(
         }))
     });
     match found.await? {
-        Some(stream) => Ok(json(&stream)),
+        Some(stream) if caller.may_use_stream_type(&stream.stream_type) => Ok(json(&stream)),
+        Some(stream) => Err(caller.refuse_stream_type(&stream.stream_type)),
         None => Err(Problem::new(
             StatusCode::NOT_FOUND,
             format!("there is no stream '{stream_id}'"),

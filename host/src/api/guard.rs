@@ -1,11 +1,14 @@
 //! Who may come in: local callers that are no web page and, beyond `/healthz`, know the token.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::Token;
+use super::access::Caller;
 use super::problem::Problem;
 use crate::telemetry::Event;
 use crate::telemetry::events::RequestRefused;
@@ -19,23 +22,28 @@ pub(super) struct Guard {
 }
 
 /// Refuses what must not reach a handler.
-pub(super) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    match guard.refusal(path, request.headers()) {
-        Some(problem) => {
+pub(super) async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    match guard.admit(request.uri().path(), request.headers()) {
+        Err(problem) => {
             RequestRefused {
-                path,
+                path: request.uri().path(),
                 why: &problem.detail,
             }
             .emit();
             problem.into_response()
         }
-        None => next.run(request).await,
+        Ok(caller) => {
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(Arc::new(caller));
+            }
+            next.run(request).await
+        }
     }
 }
 
 impl Guard {
-    fn refusal(&self, path: &str, headers: &HeaderMap) -> Option<Problem> {
+    /// Who calls; None where nobody needs to say.
+    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
         // A page that rebinds its own name to 127.0.0.1 still says that name here.
         if !text(header::HOST).is_some_and(|host| self.is_loopback(host)) {
@@ -43,21 +51,24 @@ impl Guard {
                 "the Host header must be 127.0.0.1:{0}, localhost:{0} or [::1]:{0}",
                 self.port
             );
-            return Some(Problem::new(StatusCode::FORBIDDEN, detail));
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
         if headers.contains_key(header::ORIGIN) {
-            return Some(Problem::new(
+            return Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 "requests from web pages (with an Origin) are refused",
             ));
         }
         let given = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-        if path == "/healthz" || given.is_some_and(|given| self.token.matches(given)) {
-            return None;
+        if given.is_some_and(|given| self.token.matches(given)) {
+            return Ok(Some(Caller::owner()));
+        }
+        if path == "/healthz" {
+            return Ok(None);
         }
         let detail = "the admin token is missing or wrong; it is in the file 'token' of the host's data folder and goes \
                       into the header 'Authorization: Bearer TOKEN'";
-        Some(Problem::new(StatusCode::UNAUTHORIZED, detail))
+        Err(Problem::new(StatusCode::UNAUTHORIZED, detail))
     }
 
     fn is_loopback(&self, host: &str) -> bool {

@@ -15,6 +15,7 @@
 //!
 //! Deliberately not here yet: reads of tables, uploads, tokens of several roles.
 
+mod access;
 mod append;
 mod body;
 mod client;
@@ -28,6 +29,7 @@ mod server;
 mod tests;
 mod token;
 
+pub use access::{Caller, Role};
 pub use client::RemoteOperator;
 pub use server::{Shared, bind, serve};
 pub use token::{Token, TokenError};

@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use super::access::Admin;
 use super::body::{blocking, json, read};
 use super::problem::Problem;
 use super::server::Shared;
@@ -54,7 +55,7 @@ fn is_healthy(status: &HostStatus) -> bool {
     tag = "operate",
     responses((status = 200, description = "How everything stands", body = Object))
 )]
-pub(super) async fn status(State(shared): State<Shared>) -> Result<Response, Problem> {
+pub(super) async fn status(State(shared): State<Shared>, Admin(_): Admin) -> Result<Response, Problem> {
     Ok(json(&blocking(move || shared.operator.status()).await?))
 }
 
@@ -80,6 +81,7 @@ pub(super) async fn status(State(shared): State<Shared>) -> Result<Response, Pro
 )]
 pub(super) async fn operate(
     State(shared): State<Shared>,
+    Admin(caller): Admin,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -93,6 +95,7 @@ pub(super) async fn operate(
         Err(problem) => problem.detail.clone(),
     };
     Asked {
+        by: &caller.name,
         projection: &projection,
         verb: &asked,
         answer: &said,

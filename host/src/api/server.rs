@@ -15,8 +15,10 @@ use tokio::net::TcpListener;
 use super::guard::{self, Guard};
 use super::problem::Problem;
 use super::{Token, openapi};
+use crate::core::bell::Bell;
 use crate::deploy::operator::Operator;
 use crate::log::EventLog;
+use crate::tables::TableStore;
 
 /// Time for one request. A verb returns at once; a database that is away is noticed before this.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
@@ -30,6 +32,10 @@ pub struct Shared {
     pub operator: Arc<dyn Operator>,
     /// The event log.
     pub log: Arc<dyn EventLog>,
+    /// The read tables.
+    pub store: Arc<dyn TableStore>,
+    /// Rings when rows are in the tables.
+    pub written: Bell,
     /// Bytes of a body that is appended.
     pub body_bytes_max: usize,
 }

@@ -96,6 +96,8 @@ fn host(session: &Session, mode: Mode) -> Result<()> {
     let shared = api::Shared {
         operator: host.clone(),
         log: host.log().clone(),
+        store: host.store().clone(),
+        written: host.written().clone(),
         body_bytes_max: usize::try_from(config.body_bytes_max).unwrap_or(usize::MAX),
     };
     let serving = api::serve(listener, shared, token, async {

@@ -15,6 +15,7 @@ use super::stage::{Files, Stager};
 use super::view::View;
 use super::watch::Folder;
 use crate::config::Config;
+use crate::core::bell::Bell;
 use crate::core::clock::Clock;
 use crate::log::{EventLog, LogError};
 use crate::plugin::{PluginError, Sandbox};
@@ -66,6 +67,7 @@ pub struct Host {
     log: Arc<dyn EventLog>,
     log_kind: &'static str,
     store: Arc<dyn TableStore>,
+    written: Bell,
     to_conductor: Sender<Message>,
     view: Arc<RwLock<Arc<View>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -100,12 +102,14 @@ impl Host {
         let sandbox = Sandbox::new(config.limits.clone(), Some(&config.data.join("code")))?;
         let (to_conductor, messages) = unbounded();
         let (events, runner_events) = unbounded();
+        let written = Bell::default();
         let surroundings = Surroundings {
             log: log.clone(),
             tail: Arc::default(),
             store: store.clone(),
             limits: config.pipeline.clone(),
             live: Arc::new(AtomicUsize::new(0)),
+            written: written.clone(),
             events,
         };
         let (folder, stager) = if mode == Mode::Command {
@@ -164,6 +168,7 @@ impl Host {
             log,
             log_kind,
             store,
+            written,
             to_conductor,
             view,
             thread: Mutex::new(Some(thread)),
@@ -195,6 +200,11 @@ impl Host {
     /// The read tables.
     pub fn store(&self) -> &Arc<dyn TableStore> {
         &self.store
+    }
+
+    /// Rings whenever rows of this host are in the tables. Another host that owns them rings its own.
+    pub fn written(&self) -> &Bell {
+        &self.written
     }
 
     /// Waits until every projection is level with the head that the log had at the start of the call, and every cutover

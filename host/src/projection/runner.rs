@@ -16,6 +16,7 @@ use super::tail::Tail;
 use super::upcasting::Upcasting;
 use super::workers::{Hands, Workers};
 use super::writing::Writing;
+use crate::core::bell::Bell;
 use crate::core::limits::{FaultPolicy, PipelineLimits};
 use crate::core::{Class, EventFilter, GenerationId, Position};
 use crate::log::EventLog;
@@ -36,6 +37,8 @@ pub struct Surroundings {
     pub limits: PipelineLimits,
     /// Live generations of this host; while there is one, a rebuild keeps its transactions short.
     pub live: Arc<AtomicUsize>,
+    /// Rings after each flush that is in the database, and so after each cutover.
+    pub written: Bell,
     /// Where runners report.
     pub events: Sender<RunnerEvent>,
 }
@@ -373,6 +376,7 @@ impl Attempt<'_> {
             writer: Mutex::new(writer),
             stop: stop.clone(),
             status: status.clone(),
+            written: surroundings.written.clone(),
         };
         let writing = &writing;
         let id = generation.id;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::backoff::Backoff;
 use super::status::{Retry, RunnerStatus};
 use crate::core::Class;
+use crate::core::bell::Bell;
 use crate::tables::{Flush, StoreError, Switch, TableFlush, TableWriter};
 
 /// A flush to write; with a switch, the cutover happens in its transaction.
@@ -36,6 +37,7 @@ pub(crate) struct Writing {
     pub(crate) writer: Mutex<Box<dyn TableWriter>>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) status: Arc<RunnerStatus>,
+    pub(crate) written: Bell,
 }
 
 impl Writing {
@@ -92,6 +94,7 @@ impl Writing {
             let rows = write.flush.tables.iter().map(written).sum();
             self.status.profiler().flushed(rows, time);
             self.status.set_checkpoint(write.flush.to.position);
+            self.written.ring();
         }
         Written {
             result,

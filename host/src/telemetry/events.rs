@@ -191,6 +191,8 @@ event!(
 event!(
     /// A person asked for something.
     INFO Asked {
+        /// Whose token it was.
+        by: &'a str,
         /// The projection.
         projection: &'a str,
         /// What was asked, as JSON.

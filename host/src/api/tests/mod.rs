@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::{RemoteOperator, Shared, Token, bind, serve};
 use crate::config::DatabaseUrl;
+use crate::core::bell::Bell;
 use crate::core::clock::Clock;
 use crate::core::limits::AppendLimits;
 use crate::deploy::operator::{HostInfo, HostStatus, LogStatus, OperateError, Operator, Outcome, Verb};
@@ -90,9 +91,16 @@ impl Host {
             runtime.handle().clone(),
         )
         .expect("a log");
+        let store = crate::tables::open(
+            &DatabaseUrl::Sqlite(data.path().join("tables.db")),
+            runtime.handle().clone(),
+        )
+        .expect("tables");
         let shared = Shared {
             operator: operator.clone(),
             log,
+            store,
+            written: Bell::default(),
             body_bytes_max: 1 << 20,
         };
         runtime.spawn(serve(listener, shared, token.clone(), async {

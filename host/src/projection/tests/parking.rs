@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use serde_json::value::RawValue;
 
 use crate::config::DatabaseUrl;
+use crate::core::bell::Bell;
 use crate::core::clock::Clock;
 use crate::core::limits::{AppendLimits, FaultPolicy, OnFault, PipelineLimits, PluginLimits};
 use crate::core::{GenerationId, NewEvent, PluginDigest, PluginName, Position};
@@ -237,6 +238,7 @@ impl Bench {
                     ..PipelineLimits::default()
                 },
                 live: Arc::new(AtomicUsize::new(0)),
+                written: Bell::default(),
                 events,
             };
             let spec = RunnerSpec {

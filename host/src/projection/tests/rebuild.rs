@@ -10,6 +10,7 @@ use lamphouse_contract::packed;
 use serde_json::value::RawValue;
 
 use crate::config::DatabaseUrl;
+use crate::core::bell::Bell;
 use crate::core::clock::Clock;
 use crate::core::limits::{AppendLimits, FaultPolicy, PipelineLimits, PluginLimits};
 use crate::core::{NewEvent, PluginName};
@@ -183,6 +184,7 @@ impl Bench {
             store: self.store.clone(),
             limits,
             live: Arc::new(AtomicUsize::new(0)),
+            written: Bell::default(),
             events,
         };
         let spec = RunnerSpec {
