@@ -69,6 +69,11 @@ pub(super) async fn append(
     };
     let what = "an append ({\"streams\":[{\"stream_id\",\"stream_type\",\"events\":[…]}]})";
     let Append { streams } = read(&headers, body, shared.body_bytes_max, what).await?;
+    for stream in &streams {
+        if !caller.may_use_stream_type(&stream.stream_type) {
+            return Err(caller.refuse_stream_type(&stream.stream_type));
+        }
+    }
     let request = AppendRequest { streams, idempotency };
     let appended = blocking(move || shared.log.append(request)).await?;
     Ok(json(&appended))

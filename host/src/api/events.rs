@@ -105,14 +105,23 @@ pub(super) struct Stream {
 )]
 pub(super) async fn events(
     State(shared): State<Shared>,
-    Reader(_): Reader,
+    Reader(caller): Reader,
     which: Result<Query<Which>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let which = parameters(which)?;
+    if let Some(stream_type) = &which.stream_type
+        && !caller.may_use_stream_type(stream_type)
+    {
+        return Err(caller.refuse_stream_type(stream_type));
+    }
     let types = which.event_type.as_deref().unwrap_or_default();
     let query = EventQuery {
         stream_id: which.stream_id,
         stream_type: which.stream_type,
+        stream_types: caller
+            .stream_types
+            .as_ref()
+            .map(|types| types.iter().cloned().collect()),
         event_types: types
             .split(',')
             .filter(|name| !name.is_empty())

@@ -17,6 +17,7 @@
 
 mod access;
 mod append;
+mod audit;
 mod body;
 mod client;
 mod events;

@@ -6,10 +6,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::access::Admin;
+use super::audit::{self, audited};
 use super::body::{blocking, json, read};
 use super::problem::Problem;
 use super::server::Shared;
-use crate::deploy::operator::{HostStatus, Verb};
+use crate::deploy::operator::{HostStatus, Outcome, Verb};
 use crate::telemetry::Event;
 use crate::telemetry::events::Asked;
 
@@ -61,16 +62,20 @@ pub(super) async fn status(State(shared): State<Shared>, Admin(_): Admin) -> Res
 
 /// Order something of a projection
 ///
-/// What the commands `rebuild`, `pause`, `resume`, `cutover`, `rollback` and `dead-letters` do.
+/// What the commands `rebuild`, `pause`, `resume`, `cutover`, `rollback` and `dead-letters` do. Who asked, for what and
+/// why is put on record in the event log first, and what came of it afterwards.
 #[utoipa::path(
     post,
     path = "/v1/projections/{name}/operate",
     tag = "operate",
-    params(("name" = String, Path, description = "The projection")),
+    params(
+        ("name" = String, Path, description = "The projection"),
+        ("Lamphouse-Reason" = Option<String>, Header, description = "Why, for the record; percent-encoded UTF-8")
+    ),
     request_body = Verb,
     responses(
         (status = 200, description = "What was done", body = Object),
-        (status = 400, description = "The body is no verb", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The body is no verb, or the reason is none", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such projection", body = Problem,
             content_type = "application/problem+json"),
         (status = 409, description = "It cannot be done as things stand", body = Problem,
@@ -89,7 +94,13 @@ pub(super) async fn operate(
     let verb: Verb = read(&headers, body, BODY_BYTES_MAX, "a verb").await?;
     let asked = verb.to_string();
     let projection = name.clone();
-    let answer = blocking(move || shared.operator.operate(&name, verb)).await;
+    let action = audit::operate(&name, &verb);
+    let operator = shared.operator.clone();
+    let said = |outcome: &Outcome| outcome.message.clone();
+    let answer = audited(&shared, &caller, &headers, action, said, move || {
+        operator.operate(&name, verb)
+    })
+    .await;
     let said = match &answer {
         Ok(outcome) => outcome.message.clone(),
         Err(problem) => problem.detail.clone(),

@@ -25,7 +25,8 @@ const ZSTD_LEVEL: i32 = 3;
 ///
 /// Lines carry the event's id, so an import into another log reproduces the events, and one into the same log adds
 /// nothing. Positions and recording times are given anew by the log that takes them. What is appended meanwhile is not
-/// in the export.
+/// in the export. What the host itself recorded (events of the reserved types lamphouse.…: who operated it, and why) is
+/// in it too, and import takes such lines with --with-reserved.
 ///
 /// With --upcast, lines are what the upcasters of the plugin folder make of the events: for a log that begins anew in
 /// today's form. Of the events that one stored event became, the first keeps its id, and the others get ids that are

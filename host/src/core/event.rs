@@ -110,14 +110,35 @@ impl StoredEvent {
     }
 }
 
+/// What the names of the host's own event types, stream types and streams begin with. Nobody else appends them.
+pub const RESERVED: &str = "lamphouse.";
+
+/// Whether this name of an event type, a stream type or a stream is the host's own.
+pub fn is_reserved(name: &str) -> bool {
+    name.starts_with(RESERVED)
+}
+
 /// Which events to read: any of these subscriptions; none at all means every event.
+///
+/// Events of reserved types are the host's own record of itself: a subscription sees them only if it names the event
+/// type, or a reserved stream type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
     /// One match is enough.
     pub any_of: Vec<Subscription>,
+    /// Whether events of reserved types come too where no subscription is given.
+    pub with_reserved: bool,
 }
 
 impl EventFilter {
+    /// Every event, those of reserved types too: for who picks from them later.
+    pub fn everything() -> Self {
+        Self {
+            any_of: Vec::new(),
+            with_reserved: true,
+        }
+    }
+
     /// Whether an event of this schema, in a stream of this type, is wanted.
     pub fn matches(&self, event_type: &str, schema_version: u32, stream_type: &str) -> bool {
         let wants = |subscription: &Subscription| {
@@ -125,16 +146,27 @@ impl EventFilter {
             schema_matches(subscription, event_type, schema_version)
                 && stream.is_none_or(|wanted| wanted == stream_type)
         };
-        self.any_of.is_empty() || self.any_of.iter().any(wants)
+        if self.any_of.is_empty() {
+            return self.with_reserved || !is_reserved(event_type);
+        }
+        self.any_of.iter().any(wants)
     }
 }
 
 /// Whether a subscription wants events of this schema, of some stream type.
 pub fn schema_matches(subscription: &Subscription, event_type: &str, schema_version: u32) -> bool {
-    let wanted = subscription.event_type.as_deref();
     let versions = &subscription.schema_versions;
-    wanted.is_none_or(|wanted| wanted == event_type)
-        && (versions.is_empty() || versions.contains(&schema_version))
+    let wants_type = match &subscription.event_type {
+        Some(wanted) => wanted == event_type,
+        None => !is_reserved(event_type) || names_reserved(subscription),
+    };
+    wants_type && (versions.is_empty() || versions.contains(&schema_version))
+}
+
+/// Whether a subscription names what is reserved, and so sees it.
+pub fn names_reserved(subscription: &Subscription) -> bool {
+    let named = [&subscription.event_type, &subscription.stream_type];
+    named.into_iter().flatten().any(|name| is_reserved(name))
 }
 
 /// Events on their way to a plugin, in the packed form of `wit/PACKED.md`, in order.
@@ -286,6 +318,35 @@ impl EventBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reserved_types_are_seen_by_who_names_them() {
+        let subscription = |event_type: Option<&str>, stream_type: Option<&str>| Subscription {
+            event_type: event_type.map(str::to_owned),
+            stream_type: stream_type.map(str::to_owned),
+            schema_versions: vec![],
+        };
+        let sees = |any_of: Vec<Subscription>| {
+            let filter = EventFilter {
+                any_of,
+                ..EventFilter::default()
+            };
+            filter.matches("lamphouse.PluginDeleted", 1, "lamphouse.audit")
+        };
+        assert!(!sees(vec![]));
+        assert!(!sees(vec![
+            subscription(None, None),
+            subscription(Some("Paid"), None)
+        ]));
+        assert!(!sees(vec![subscription(None, Some("order"))]));
+        assert!(sees(vec![subscription(None, Some("lamphouse.audit"))]));
+        assert!(sees(vec![
+            subscription(None, None),
+            subscription(Some("lamphouse.PluginDeleted"), None)
+        ]));
+        assert!(EventFilter::everything().matches("lamphouse.PluginDeleted", 1, "lamphouse.audit"));
+        assert!(EventFilter::default().matches("lamphouseKeeperHired", 1, "person"));
+    }
 
     #[test]
     fn events_are_found_by_position_and_picked() {

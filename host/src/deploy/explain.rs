@@ -190,6 +190,7 @@ fn not_wanted(
 ) -> Option<(&'static str, String)> {
     let wanted = EventFilter {
         any_of: descriptor.subscriptions.clone(),
+        ..EventFilter::default()
     };
     let id = event.id.to_string();
     let stored = event.borrowed(&id);

@@ -146,6 +146,7 @@ fn check_projector(
     let mut lifting = Lifting {
         filter: &EventFilter {
             any_of: subscriptions,
+            ..EventFilter::default()
         },
         fields: None,
         events_max: usize::MAX,
@@ -251,6 +252,7 @@ fn sample(
     if head.position > Position::START {
         let filter = EventFilter {
             any_of: subscriptions,
+            ..EventFilter::default()
         };
         let mut reader = log.reader(filter)?;
         reader.read(Position::START, head, SAMPLE_EVENTS_MAX, 64 << 20, &mut batch)?;

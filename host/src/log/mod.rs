@@ -42,7 +42,7 @@ use crate::core::{
     Class, EventBatch, EventFilter, EventId, LogId, NewEvent, Position, StoredEvent, StreamVersion,
 };
 
-pub use validate::check_line;
+pub use validate::{check_line, check_not_reserved};
 
 /// Opens an event log; makes it where there is none, and brings an older one's schema up to date.
 ///
@@ -240,6 +240,8 @@ pub struct EventQuery {
     pub stream_id: Option<String>,
     /// Only this stream type.
     pub stream_type: Option<String>,
+    /// Only streams of one of these types, beside what else is asked for; None is all. What a caller is limited to.
+    pub stream_types: Option<Vec<String>>,
     /// Only these event types; empty is all.
     pub event_types: Vec<String>,
     /// Only events after this position (before it, when backward).
@@ -273,11 +275,20 @@ pub trait EventLog: Send + Sync + 'static {
     /// The last event.
     fn head(&self) -> Result<Head, LogError>;
 
-    /// Appends, all or nothing. Concurrent calls are gathered into one transaction. Durable on return.
+    /// Appends, all or nothing. Concurrent calls are gathered into one transaction. Durable on return. Names that begin
+    /// with [`RESERVED`](crate::core::event::RESERVED) are refused.
     fn append(&self, request: AppendRequest) -> Result<Appended, LogError>;
 
+    /// As [`Self::append`], also for names that begin with [`RESERVED`](crate::core::event::RESERVED): for what the host
+    /// itself has to say. Never for what somebody else sent.
+    fn append_own(&self, request: AppendRequest) -> Result<Appended, LogError>;
+
+    /// What an append may be.
+    fn limits(&self) -> &AppendLimits;
+
     /// Appends the events of an import, in order, to any streams, and saves the cursor in the same transaction.
-    /// `previous` is the cursor that this one continues; it is replaced.
+    /// `previous` is the cursor that this one continues; it is replaced. Reserved names are taken: an export of a log
+    /// holds them; whether they may come is for the caller to say, by [`check_not_reserved`].
     fn import(
         &self,
         events: Vec<ImportEvent>,

@@ -2,6 +2,7 @@
 
 use lamphouse_contract::Subscription;
 
+use crate::core::event::names_reserved;
 use crate::core::{EventFilter, Position};
 
 use super::{EventQuery, LogError};
@@ -24,21 +25,31 @@ pub(super) struct Select {
     pub(super) values: Vec<Bound>,
 }
 
+/// An event is of no reserved type. So written, it is a comparison of texts in both databases, byte by byte.
+const NOT_RESERVED: &str = "NOT (event_type >= 'lamphouse.' AND event_type < 'lamphouse/')";
+
 /// The condition of a filter; None when every event matches. `bind` gives what stands for a value in the text.
 pub(super) fn condition(filter: &EventFilter, mut bind: impl FnMut(Bound) -> String) -> Option<String> {
+    if filter.any_of.is_empty() {
+        return (!filter.with_reserved).then(|| format!("({NOT_RESERVED})"));
+    }
     let is_wide = |subscription: &Subscription| {
         subscription.event_type.is_none()
             && subscription.stream_type.is_none()
             && subscription.schema_versions.is_empty()
     };
-    if filter.any_of.iter().any(is_wide) {
-        return None;
-    }
+    let has_wide = filter.any_of.iter().any(is_wide);
     let mut alternatives = Vec::new();
     for subscription in &filter.any_of {
+        if has_wide && !is_wide(subscription) && !names_reserved(subscription) {
+            // The wide one takes what this one takes.
+            continue;
+        }
         let mut fields = Vec::new();
         if let Some(event_type) = &subscription.event_type {
             fields.push(format!("event_type = {}", bind(Bound::Text(event_type.clone()))));
+        } else if !names_reserved(subscription) {
+            fields.push(NOT_RESERVED.to_owned());
         }
         if let Some(stream_type) = &subscription.stream_type {
             fields.push(format!(
@@ -56,7 +67,7 @@ pub(super) fn condition(filter: &EventFilter, mut bind: impl FnMut(Bound) -> Str
         }
         alternatives.push(format!("({})", fields.join(" AND ")));
     }
-    (!alternatives.is_empty()).then(|| format!("({})", alternatives.join(" OR ")))
+    Some(format!("({})", alternatives.join(" OR ")))
 }
 
 /// A filter that cannot match is one whose texts no database can hold; such subscriptions are left out. None when
@@ -69,7 +80,10 @@ pub(super) fn possible(filter: &EventFilter) -> Option<EventFilter> {
         .filter(|subscription| !holds_nul(&subscription.event_type) && !holds_nul(&subscription.stream_type))
         .cloned()
         .collect();
-    (filter.any_of.is_empty() || !any_of.is_empty()).then_some(EventFilter { any_of })
+    (filter.any_of.is_empty() || !any_of.is_empty()).then_some(EventFilter {
+        any_of,
+        with_reserved: filter.with_reserved,
+    })
 }
 
 /// Positions that a query's times allow: `first..before`.
@@ -135,6 +149,17 @@ pub(super) fn listing(query: &EventQuery, span: Span, table: &str, mark: char) -
             "stream_type = {}",
             bind(Bound::Text(stream_type.clone()))
         ));
+    }
+    if let Some(stream_types) = &query.stream_types {
+        let among: Vec<String> = stream_types
+            .iter()
+            .map(|name| bind(Bound::Text(name.clone())))
+            .collect();
+        fields.push(if among.is_empty() {
+            "1 = 0".to_owned()
+        } else {
+            format!("stream_type IN ({})", among.join(", "))
+        });
     }
     if !types.is_empty() && !is_by_type {
         // So written, no index serves it: that on types alone would be sorted as a whole.
@@ -204,6 +229,7 @@ mod tests {
                 subscription(Some("A"), None, &[]),
                 subscription(Some("B"), Some("s"), &[1, 2]),
             ],
+            ..EventFilter::default()
         };
         let mut count = 0;
         let text = condition(&filter, |_| {
@@ -218,21 +244,57 @@ mod tests {
         );
         let wide = EventFilter {
             any_of: vec![subscription(Some("A"), None, &[]), subscription(None, None, &[])],
+            ..EventFilter::default()
         };
         let bound = std::cell::Cell::new(false);
         let bind = |_| {
             bound.set(true);
             String::new()
         };
-        assert_eq!(condition(&wide, bind), None);
+        assert_eq!(condition(&wide, bind), Some(format!("(({NOT_RESERVED}))")));
         assert!(!bound.get(), "values that stand for nothing are not bound");
-        assert_eq!(condition(&EventFilter::default(), |_| String::new()), None);
+        assert_eq!(
+            condition(&EventFilter::default(), |_| String::new()).as_deref(),
+            Some(format!("({NOT_RESERVED})")).as_deref()
+        );
+        assert_eq!(condition(&EventFilter::everything(), |_| String::new()), None);
+    }
+
+    #[test]
+    fn a_condition_gives_reserved_types_to_who_names_them() {
+        let filter = EventFilter {
+            any_of: vec![
+                subscription(None, None, &[]),
+                subscription(Some("A"), None, &[]),
+                subscription(Some("lamphouse.PluginDeleted"), None, &[]),
+                subscription(None, Some("lamphouse.audit"), &[]),
+            ],
+            ..EventFilter::default()
+        };
+        let text = condition(&filter, |value| format!("{value:?}"));
+        assert_eq!(
+            text,
+            Some(format!(
+                "(({NOT_RESERVED}) OR (event_type = Text(\"lamphouse.PluginDeleted\")) OR (stream_type = Text(\"lamphouse.audit\")))"
+            ))
+        );
+        let by_stream_type = EventFilter {
+            any_of: vec![subscription(None, Some("order"), &[2])],
+            ..EventFilter::default()
+        };
+        assert_eq!(
+            condition(&by_stream_type, |value| format!("{value:?}")),
+            Some(format!(
+                "(({NOT_RESERVED} AND stream_type = Text(\"order\") AND schema_version IN (Integer(2))))"
+            ))
+        );
     }
 
     #[test]
     fn a_filter_that_cannot_match_is_not_a_filter_that_always_matches() {
         let nul = EventFilter {
             any_of: vec![subscription(Some("a\0"), None, &[])],
+            ..EventFilter::default()
         };
         assert_eq!(possible(&nul), None);
         assert_eq!(possible(&EventFilter::default()), Some(EventFilter::default()));

@@ -197,6 +197,7 @@ mod tests {
                     schema_versions: vec![],
                 })
                 .collect(),
+            ..EventFilter::default()
         }
     }
 

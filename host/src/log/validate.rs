@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{AppendRequest, ExpectedVersion, IdempotencyKey, ImportEvent, LogError, json};
 use crate::core::NewEvent;
+use crate::core::event::{RESERVED, is_reserved};
 use crate::core::limits::AppendLimits;
 
 /// Years 1 to 9999: what RFC 3339 can write and both databases can store.
@@ -81,6 +82,17 @@ impl Prepared {
 
 /// Checks an append and gives its events ids.
 pub(super) fn append(request: AppendRequest, limits: &AppendLimits) -> Result<Prepared, LogError> {
+    for stream in &request.streams {
+        // A stream without events is refused below.
+        let types = stream.events.iter().map(|event| event.event_type.as_str());
+        check_names_free(&stream.stream_id, &stream.stream_type, types)
+            .map_err(|wrong| LogError::Invalid(format!("{wrong}: nothing was appended")))?;
+    }
+    append_own(request, limits)
+}
+
+/// As [`append`], where reserved names may be: for the host's own events.
+pub(super) fn append_own(request: AppendRequest, limits: &AppendLimits) -> Result<Prepared, LogError> {
     if request.streams.is_empty() {
         return Err(invalid(
             "the append names no stream: give at least one with one event",
@@ -192,6 +204,28 @@ pub fn check_line(line: &ImportEvent, limits: &AppendLimits) -> Result<(), Strin
     }
     check_event(&line.event, limits)
         .map_err(|wrong| format!("the event of stream '{}' {wrong}", line.stream_id))
+}
+
+/// Refuses a line that holds a name of the host's own; the error follows "line 7: ".
+pub fn check_not_reserved(line: &ImportEvent) -> Result<(), String> {
+    let types = std::iter::once(line.event.event_type.as_str());
+    check_names_free(&line.stream_id, &line.stream_type, types)
+}
+
+fn check_names_free<'a>(
+    stream_id: &'a str,
+    stream_type: &'a str,
+    event_types: impl Iterator<Item = &'a str>,
+) -> Result<(), String> {
+    let names = [("stream type", stream_type), ("stream", stream_id)];
+    let event_types = event_types.map(|name| ("event type", name));
+    match event_types.chain(names).find(|(_, name)| is_reserved(name)) {
+        Some((what, name)) => Err(format!(
+            "the {what} '{}' begins with '{RESERVED}', which is reserved for the host's own events; choose another name",
+            shortened(name)
+        )),
+        None => Ok(()),
+    }
 }
 
 fn prepare(event: NewEvent) -> PreparedEvent {

@@ -130,6 +130,7 @@ impl Replay {
     ) -> Result<Vec<Arc<EventBatch>>, Box<Stop>> {
         let wanted = EventFilter {
             any_of: generation.descriptor.subscriptions.clone(),
+            ..EventFilter::default()
         };
         let batch = Arc::new(batch_of(event));
         // What nothing takes passes as it is, so that whoever asks must see whether it is wanted.

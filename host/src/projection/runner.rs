@@ -349,12 +349,14 @@ impl Attempt<'_> {
         let end_threads = Arc::new(AtomicBool::new(false));
         let wanted = EventFilter {
             any_of: generation.descriptor.subscriptions.clone(),
+            ..EventFilter::default()
         };
         let (filter, upcasting) = match &spec.upcasters {
             None => (wanted, None),
             Some(upcasters) => {
                 let filter = EventFilter {
                     any_of: upcasters.graph().reads(&wanted.any_of),
+                    ..EventFilter::default()
                 };
                 let upcasters = upcasters.join();
                 (filter, Some(Upcasting { upcasters, wanted }))

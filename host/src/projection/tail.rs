@@ -145,7 +145,7 @@ impl Kept {
         let mut batch = EventBatch::default();
         let read = match &mut self.reader {
             Some(reader) => reader.read(after, head, events_max, bytes_max, &mut batch),
-            None => log.reader(EventFilter::default()).and_then(|mut reader| {
+            None => log.reader(EventFilter::everything()).and_then(|mut reader| {
                 reader.read(after, head, events_max, bytes_max, &mut batch)?;
                 self.reader = Some(reader);
                 Ok(())

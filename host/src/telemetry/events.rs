@@ -204,6 +204,21 @@ event!(
 );
 
 event!(
+    /// An admin's action is over, and the event log did not take what came of it.
+    ERROR AuditIncomplete {
+        /// Whose token it was.
+        by: &'a str,
+        /// What was asked.
+        action: &'a str,
+        /// What came of it.
+        outcome: &'a str,
+        /// Why it is not on record.
+        error: &'a str,
+    }
+    "What came of an admin's action could not be put on record in the event log"
+);
+
+event!(
     /// A request to the admin surface was refused before it reached a handler.
     WARN RequestRefused {
         /// The path asked for.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lamphouse_contract::{EventSchema, Subscription, UpcasterDescriptor};
 
-use crate::core::event::schema_matches;
+use crate::core::event::{is_reserved, schema_matches};
 
 /// The rules of a set of upcasters: one at the most takes a schema, and no chain comes back to where it was.
 #[derive(Clone, Debug, Default)]
@@ -214,7 +214,7 @@ impl Graph {
 }
 
 fn wanted(subscriptions: &[Subscription], schema: &EventSchema) -> bool {
-    subscriptions.is_empty()
+    (subscriptions.is_empty() && !is_reserved(&schema.event_type))
         || subscriptions
             .iter()
             .any(|subscription| schema_matches(subscription, &schema.event_type, schema.schema_version))

@@ -5,18 +5,18 @@ use serde_json::{Value, json};
 use super::Host;
 
 impl Host {
-    fn agent() -> ureq::Agent {
+    pub(super) fn agent() -> ureq::Agent {
         ureq::Agent::config_builder()
             .http_status_as_error(false)
             .build()
             .new_agent()
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    fn get(&self, path: &str) -> (u16, Value) {
+    pub(super) fn get(&self, path: &str) -> (u16, Value) {
         let request = Self::agent().get(self.url(path));
         let mut answer = request
             .header("Authorization", self.token.bearer())
@@ -28,7 +28,7 @@ impl Host {
         )
     }
 
-    fn append(&self, key: Option<&str>, body: &Value) -> (u16, Value) {
+    pub(super) fn append(&self, key: Option<&str>, body: &Value) -> (u16, Value) {
         let mut request = Self::agent()
             .post(self.url("/v1/append"))
             .header("Authorization", self.token.bearer());

@@ -1,5 +1,6 @@
 //! The API over a real socket, with an operator that remembers what it was asked, and a real log.
 
+mod audit;
 mod log;
 
 use std::io::{Read, Write};

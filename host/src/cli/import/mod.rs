@@ -19,7 +19,7 @@ use super::progress::Progress;
 use super::session::Session;
 use super::table::plain;
 use super::units;
-use crate::log::{ImportEvent, check_line};
+use crate::log::{ImportEvent, check_line, check_not_reserved};
 use batches::Bounds;
 use input::Input;
 pub(super) use line::ExportLine;
@@ -48,11 +48,15 @@ It may have an \"id\" (a UUID) and an \"idempotency_key\"; a line whose id or ke
 Examples:
   lamphouse import history.jsonl.zst
   lamphouse import january.jsonl february.jsonl.gz
+  lamphouse import --with-reserved backup.jsonl.zst     an export, with what it says of who operated the host
   curl -s https://example.org/events.jsonl | lamphouse import -")]
 pub(super) struct Import {
     /// Files to import, in this order; - is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Take events of the host's own reserved types (lamphouse.…) too: for an export of another log of yours
+    #[arg(long)]
+    with_reserved: bool,
 }
 
 #[derive(Serialize)]
@@ -96,7 +100,15 @@ impl Import {
                 }
                 !interrupt.is_set()
             };
-            let check = |event: &ImportEvent| check_line(event, limits);
+            let check = |event: &ImportEvent| {
+                check_line(event, limits)?;
+                if self.with_reserved {
+                    return Ok(());
+                }
+                check_not_reserved(event).map_err(|wrong| {
+                    format!("{wrong}, or give --with-reserved if this is an export of a log of yours")
+                })
+            };
             let result = run::run(log.as_ref(), &input, bounds, &check, &mut look);
             drop(progress);
             let done = result.map_err(|failed| explain(&input.name, failed))?;

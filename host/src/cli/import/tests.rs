@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::batches::Bounds;
 use super::input::Input;
 use super::run::{Done, Failed, Why, run};
+use crate::core::limits::AppendLimits;
 use crate::core::signal::Signal;
 use crate::core::{EventFilter, EventId, LogId, Position, StoredEvent};
 use crate::log::{
@@ -19,6 +20,7 @@ use crate::log::{
 /// Keeps the streams of what was imported, in order, and the cursors, as a log does.
 #[derive(Default)]
 struct MemoryLog {
+    limits: AppendLimits,
     events: Mutex<Vec<String>>,
     cursors: Mutex<Vec<ImportCursor>>,
 }
@@ -38,6 +40,14 @@ impl EventLog for MemoryLog {
 
     fn append(&self, _: AppendRequest) -> Result<Appended, LogError> {
         Err(LogError::Internal("not here".to_owned()))
+    }
+
+    fn append_own(&self, _: AppendRequest) -> Result<Appended, LogError> {
+        Err(LogError::Internal("not here".to_owned()))
+    }
+
+    fn limits(&self) -> &AppendLimits {
+        &self.limits
     }
 
     fn import(

@@ -57,6 +57,7 @@ pub(super) fn of_projector(plugin: &Arc<Plugin>, case: &Case) -> Result<Vec<Prob
 fn batch(given: &[StoredEvent], descriptor: &Descriptor) -> EventBatch {
     let filter = EventFilter {
         any_of: descriptor.subscriptions.clone(),
+        ..EventFilter::default()
     };
     let mut batch = EventBatch::default();
     for event in given {

@@ -7,6 +7,7 @@ mod append;
 mod database;
 mod import;
 mod read;
+mod reserved;
 mod route;
 mod speed;
 

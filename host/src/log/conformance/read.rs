@@ -217,6 +217,7 @@ fn a_filter_never_skips_and_says_how_far_it_looked(place: &Place) {
                     },
                 })
                 .collect(),
+            ..EventFilter::default()
         })
         .collect();
     let only = |event_type: &str| EventFilter {
@@ -225,6 +226,7 @@ fn a_filter_never_skips_and_says_how_far_it_looked(place: &Place) {
             stream_type: None,
             schema_versions: vec![],
         }],
+        ..EventFilter::default()
     };
     filters.extend([only("Nothing"), only("a\0b"), only("' OR true --")]);
     for filter in filters {
@@ -285,6 +287,11 @@ fn listings_are_what_the_query_says(place: &Place) {
                 .random_bool(0.4)
                 .then(|| format!("s{}", random.random_range(0..4))),
             stream_type: random.random_bool(0.3).then(|| "order".to_owned()),
+            stream_types: random.random_bool(0.3).then(|| {
+                let some = |_: &&str| random.random_bool(0.5);
+                let types = ["order", "customer", "no such"];
+                types.iter().copied().filter(some).map(str::to_owned).collect()
+            }),
             event_types: TYPES
                 .iter()
                 .filter(|_| random.random_bool(0.2))
@@ -307,6 +314,10 @@ fn listings_are_what_the_query_says(place: &Place) {
                         .stream_type
                         .as_ref()
                         .is_none_or(|name| *name == event.stream_type)
+                    && query
+                        .stream_types
+                        .as_ref()
+                        .is_none_or(|names| names.contains(&event.stream_type))
                     && (query.event_types.is_empty() || query.event_types.contains(&event.event_type))
                     && query.after.is_none_or(|after| {
                         if query.backward {

@@ -80,6 +80,7 @@ fn random_filter(random: &mut SmallRng) -> EventFilter {
                 (next.schema_versions.is_empty()).then_some(next)
             }))
             .collect(),
+        ..EventFilter::default()
     }
 }
 
@@ -210,6 +211,7 @@ fn an_older_log_gets_the_index(place: &Place) {
             stream_type: None,
             schema_versions: vec![],
         }],
+        ..EventFilter::default()
     };
     let mut batch = EventBatch::default();
     place

@@ -157,6 +157,14 @@ impl EventLog for PostgresLog {
         self.group.append(validate::append(request, &self.limits)?)
     }
 
+    fn append_own(&self, request: AppendRequest) -> Result<Appended, LogError> {
+        self.group.append(validate::append_own(request, &self.limits)?)
+    }
+
+    fn limits(&self) -> &AppendLimits {
+        &self.limits
+    }
+
     fn import(
         &self,
         events: Vec<ImportEvent>,

@@ -261,6 +261,7 @@ mod tests {
                     schema_versions: vec![],
                 })
                 .collect(),
+            ..EventFilter::default()
         }
     }
 

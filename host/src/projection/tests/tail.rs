@@ -77,6 +77,7 @@ fn filter(types: &[&str]) -> EventFilter {
                 schema_versions: vec![],
             })
             .collect(),
+        ..EventFilter::default()
     }
 }
 
@@ -145,4 +146,41 @@ fn who_is_alone_far_behind_or_behind_what_is_kept_reads_for_itself() {
     bench.append(1);
     assert_eq!(read(2_500), Some((1, 2_501)));
     assert_eq!(read(2_499), Some((1, 2_500)), "still there");
+}
+
+#[test]
+fn reserved_types_pass_by_who_does_not_name_them() {
+    let bench = Bench::new();
+    let own = "lamphouse.PluginDeleted";
+    bench.append(2);
+    let raw = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+    let streams = vec![StreamAppend {
+        stream_id: "lamphouse.audit".to_owned(),
+        stream_type: "lamphouse.audit".to_owned(),
+        expected_version: ExpectedVersion::Any,
+        events: vec![NewEvent {
+            id: None,
+            event_type: own.to_owned(),
+            schema_version: 1,
+            data: raw("{}"),
+            metadata: raw(r#"{"reason":"a test of the tail"}"#),
+            occurred_at: None,
+        }],
+    }];
+    let request = AppendRequest {
+        streams,
+        idempotency: None,
+    };
+    bench.log.append_own(request).unwrap();
+    let [all, named] = [bench.tail.follow(), bench.tail.follow()];
+    let read = |follower: &crate::projection::tail::Follower, filter: EventFilter| {
+        let head = follower.head(&*bench.log, bench.log.signal().seen()).unwrap();
+        let batch = follower.read(&*bench.log, Position::START, head, &filter, 2_000, 1 << 20);
+        let batch = batch.unwrap().expect("the tail has it");
+        let positions: Vec<u64> = (0..batch.len()).map(|index| batch.position(index).0).collect();
+        (positions, batch.through)
+    };
+    assert_eq!(read(&all, EventFilter::default()), (vec![1, 2], Position(3)));
+    assert_eq!(read(&named, filter(&[own])), (vec![3], Position(3)));
+    assert_eq!(bench.tail.reads_for_test(), 1);
 }

@@ -91,6 +91,7 @@ fn lifted(
     let mut lifting = Lifting {
         filter: &EventFilter {
             any_of: types.iter().map(on).collect(),
+            ..EventFilter::default()
         },
         fields: None,
         events_max,

@@ -83,7 +83,7 @@ proptest! {
         log in prop::collection::vec((0..TYPES * VERSIONS, 0..2_u8), 0..40),
         batch in 1..9_usize,
     ) {
-        let wanted = EventFilter { any_of: subscriptions.clone() };
+        let wanted = EventFilter { any_of: subscriptions.clone(), ..EventFilter::default() };
         let stream = |number: u8| format!("s{number}");
 
         let mut truth: Vec<Came> = Vec::new();
@@ -101,7 +101,7 @@ proptest! {
         let concerning = graph.concerning(&subscriptions).into_iter();
         let some: Vec<_> = concerning.map(|place| set[place].clone()).collect();
         let graph = Graph::new(&some).unwrap();
-        let read = EventFilter { any_of: graph.reads(&subscriptions) };
+        let read = EventFilter { any_of: graph.reads(&subscriptions), ..EventFilter::default() };
         let schemas: Vec<EventSchema> = log.iter().map(|(number, _)| nth(*number)).collect();
         let streams: Vec<String> = log.iter().map(|(_, number)| stream(*number)).collect();
         let events: Vec<packed::Event<'_>> = (1..).zip(&schemas).zip(&streams)

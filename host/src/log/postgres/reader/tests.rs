@@ -18,6 +18,7 @@ fn filter(types: &[&str]) -> EventFilter {
                 schema_versions: vec![],
             })
             .collect(),
+        ..EventFilter::default()
     }
 }
 
