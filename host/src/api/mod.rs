@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `POST /v1/append` | appends to one stream or several, all or nothing |
 //! | `GET /v1/events`, `GET /v1/streams/{id}` | reads the log, a page at a time |
+//! | `GET /v1/streams/{id}/state` | the rows that a projector makes of one stream up to a point |
 //! | `GET /healthz` | 200 when all is well, else 503; no token needed |
 //! | `GET /v1/status` | [`HostStatus`](crate::deploy::operator::HostStatus) |
 //! | `POST /v1/projections/{name}/operate` | body [`Verb`](crate::deploy::operator::Verb), answer [`Outcome`](crate::deploy::operator::Outcome) |
@@ -26,6 +27,7 @@ mod openapi;
 mod operate;
 mod problem;
 mod server;
+mod state;
 #[cfg(test)]
 mod tests;
 mod token;

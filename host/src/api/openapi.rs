@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::server::Shared;
-use super::{append, events, operate};
+use super::{append, events, operate, state};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -48,6 +48,7 @@ pub(super) fn routes() -> (Router<Shared>, Document) {
         .routes(routes!(append::append))
         .routes(routes!(events::events))
         .routes(routes!(events::stream))
+        .routes(routes!(state::state))
         .routes(routes!(operate::health))
         .routes(routes!(operate::status))
         .routes(routes!(operate::operate))

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::core::Class;
+use crate::deploy::StateError;
 use crate::deploy::operator::OperateError;
 use crate::log::LogError;
 
@@ -34,7 +36,7 @@ impl Problem {
         }
     }
 
-    fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more.insert(name.to_owned(), value.into());
         self
     }
@@ -69,6 +71,34 @@ impl From<LogError> for Problem {
             LogError::Invalid(_) => Self::new(StatusCode::BAD_REQUEST, detail),
             LogError::Unavailable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
             LogError::Internal(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail),
+        }
+    }
+}
+
+impl From<StateError> for Problem {
+    fn from(error: StateError) -> Self {
+        let detail = error.to_string();
+        match error {
+            StateError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, detail),
+            StateError::BadPoint(_) => Self::new(StatusCode::BAD_REQUEST, detail),
+            StateError::Refused(_) => Self::new(StatusCode::CONFLICT, detail),
+            StateError::TooLarge(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
+            StateError::Fault(fault) => {
+                let log = serde_json::to_value(&fault.log).unwrap_or_default();
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+                    .with("position", fault.position.0)
+                    .with("event_id", fault.event_id.map(|id| id.to_string()))
+                    .with("trace", fault.trace)
+                    .with("log", log)
+            }
+            StateError::Busy(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
+            StateError::Log(error) => error.into(),
+            StateError::Tables(error) if error.class() == Class::Retryable => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            }
+            StateError::Tables(_) | StateError::Bug(_) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ use super::guard::{self, Guard};
 use super::problem::Problem;
 use super::{Token, openapi};
 use crate::core::bell::Bell;
+use crate::deploy::States;
 use crate::deploy::operator::Operator;
 use crate::log::EventLog;
 use crate::tables::TableStore;
@@ -36,6 +37,8 @@ pub struct Shared {
     pub store: Arc<dyn TableStore>,
     /// Rings when rows are in the tables.
     pub written: Bell,
+    /// States of streams at a time.
+    pub states: Arc<States>,
     /// Bytes of a body that is appended.
     pub body_bytes_max: usize,
 }

@@ -9,7 +9,7 @@ use super::output::Output;
 use super::session::Session;
 use super::{
     append, catch_up, dead_letters, events, explain, export, import, init, operate, plugin_build,
-    plugin_check, plugin_new, plugin_test, projection_show, query, rehearse, serve, status, stream,
+    plugin_check, plugin_new, plugin_test, projection_show, query, rehearse, serve, state, status, stream,
 };
 use crate::telemetry::{self, LogFormat};
 
@@ -67,6 +67,7 @@ enum Command {
     Export(export::Export),
     Events(events::Events),
     Stream(stream::Stream),
+    State(state::State),
     Status(status::Status),
     Projection(ProjectionArgs),
     Rebuild(operate::Rebuild),
@@ -146,6 +147,7 @@ impl Cli {
             Command::Export(export) => export.run(&session, out),
             Command::Events(events) => events.run(&session, out),
             Command::Stream(stream) => stream.run(&session, out),
+            Command::State(state) => state.run(&session, out),
             Command::Status(status) => status.run(&session, out),
             Command::Projection(ProjectionArgs {
                 command: ProjectionCommand::Show(show),

@@ -30,6 +30,7 @@ mod query;
 mod rehearse;
 mod serve;
 mod session;
+mod state;
 mod status;
 mod stream;
 mod table;

@@ -98,7 +98,7 @@ fn distinct(columns: &[String]) -> Vec<String> {
     names
 }
 
-fn render(answer: &QueryAnswer, width: Option<usize>, style: Style) -> Vec<String> {
+pub(super) fn render(answer: &QueryAnswer, width: Option<usize>, style: Style) -> Vec<String> {
     // Figures stand at the right: numbers, and columns whose texts are all exact numbers.
     let is_figure = |column: usize| {
         let mut values = answer

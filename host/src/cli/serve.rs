@@ -13,7 +13,7 @@ use super::table::plain_lines;
 use super::units;
 use crate::api::{self, Token};
 use crate::deploy::build::Project;
-use crate::deploy::{BuildEvent, Mode, watch_sources};
+use crate::deploy::{BuildEvent, Mode, States, watch_sources};
 use crate::telemetry::Event;
 use crate::telemetry::events::{HostStarted, HostStopping, PluginBuilding, PluginBuilt, PluginNotBuilt};
 
@@ -98,6 +98,12 @@ fn host(session: &Session, mode: Mode) -> Result<()> {
         log: host.log().clone(),
         store: host.store().clone(),
         written: host.written().clone(),
+        states: Arc::new(States::new(
+            host.sandbox().clone(),
+            host.log().clone(),
+            host.store().clone(),
+            config.state.clone(),
+        )),
         body_bytes_max: usize::try_from(config.body_bytes_max).unwrap_or(usize::MAX),
     };
     let serving = api::serve(listener, shared, token, async {

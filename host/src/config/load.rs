@@ -7,7 +7,7 @@ use toml_edit::Document;
 
 use super::section::{Findings, Section};
 use super::{Config, ConfigErrors, CutoverMode, DatabaseUrl, FILE, Mistake, ProjectionConfig, schema};
-use crate::core::limits::{AppendLimits, FaultPolicy, PipelineLimits, PluginLimits};
+use crate::core::limits::{AppendLimits, FaultPolicy, PipelineLimits, PluginLimits, StateLimits};
 
 impl Config {
     /// Reads `lamphouse.toml` of the project folder, and the environment variables that stand over it.
@@ -96,6 +96,7 @@ impl Config {
             pipeline: PipelineLimits::default(),
             query_rows_max: 1_000,
             query_time_max: Duration::from_secs(10),
+            state: StateLimits::default(),
             projection: ProjectionConfig::default(),
             projections: Default::default(),
         }
@@ -176,6 +177,9 @@ mod tests {
             [query]
             rows_max = 5
             time_ms_max = 250
+            [state]
+            runs_max = 1
+            rows_max = 50
             [projection]
             keep_generations = 2
             on_fault = "dead-letter"
@@ -205,6 +209,7 @@ mod tests {
             (config.query_rows_max, config.query_time_max),
             (5, Duration::from_millis(250))
         );
+        assert_eq!((config.state.runs_max, config.state.rows_max), (1, 50));
         let orders = ProjectionConfig {
             cutover: CutoverMode::Manual,
             keep_generations: 2,

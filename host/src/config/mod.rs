@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::core::limits::{AppendLimits, FaultPolicy, PipelineLimits, PluginLimits};
+use crate::core::limits::{AppendLimits, FaultPolicy, PipelineLimits, PluginLimits, StateLimits};
 
 pub use mistakes::{ConfigErrors, Mistake};
 pub use url::DatabaseUrl;
@@ -56,6 +56,8 @@ pub struct Config {
     pub query_rows_max: u64,
     /// `[query]`: bounds of `lamphouse query`.
     pub query_time_max: Duration,
+    /// `[state]`: bounds of the state of a stream at a time.
+    pub state: StateLimits,
     /// `[projection]`: defaults of every projection.
     pub projection: ProjectionConfig,
     /// `[projections.NAME]`: by projection, over the defaults.

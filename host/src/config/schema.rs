@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::core::PluginName;
-use crate::core::limits::{AppendLimits, OnFault, PipelineLimits, PluginLimits};
+use crate::core::limits::{AppendLimits, OnFault, PipelineLimits, PluginLimits, StateLimits};
 
 use super::section::Section;
 use super::{Config, CutoverMode, DatabaseUrl, ProjectionConfig};
@@ -42,6 +42,7 @@ pub(super) fn read(file: &Section<'_>, config: &mut Config) {
     config.query_time_max = Duration::from_millis(time_ms);
     query.refuse_unknown();
 
+    state(&file.section("state"), &mut config.state);
     projection(&file.section("projection"), &mut config.projection);
     for (name, section, span) in file.section("projections").sections() {
         if let Err(error) = PluginName::new(&name) {
@@ -135,6 +136,16 @@ fn pipeline(section: &Section<'_>, limits: &mut PipelineLimits) {
         1..=100,
         &mut limits.rebuild_share_percent,
     );
+    section.refuse_unknown();
+}
+
+fn state(section: &Section<'_>, limits: &mut StateLimits) {
+    section.number("events_max", 1..=10_000_000, &mut limits.events_max);
+    section.number("rows_max", 1..=1_000_000, &mut limits.rows_max);
+    section.number("bytes_max", 4_096..=1 << 30, &mut limits.bytes_max);
+    // A request over HTTP ends after 30 s.
+    section.number("time_ms_max", 10..=25_000, &mut limits.time_ms_max);
+    section.number("runs_max", 1..=64, &mut limits.runs_max);
     section.refuse_unknown();
 }
 

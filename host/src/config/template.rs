@@ -99,6 +99,16 @@ data = ".lamphouse"
 # Bounds of `lamphouse query`.
 # rows_max = 1_000
 # time_ms_max = 10_000
+
+[state]
+# Bounds of `lamphouse state`, which makes the rows of one stream as they were at a time. Raise the first four for long
+# streams and slow plugins; lower them to answer or refuse sooner.
+# events_max = 100_000
+# rows_max = 10_000
+# bytes_max = 16_777_216
+# time_ms_max = 15_000
+# Runs at a time over HTTP. Each has a plugin's memory; lower it to leave cores to projections.
+# runs_max = 2
 "##;
 
 #[cfg(test)]
@@ -139,7 +149,7 @@ mod tests {
             let line = line.trim_start_matches("# ");
             line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
         });
-        // 5 places, 1 of what they take, 6 of [projection] and 1 in its example, 10, 8, 8 and 2 limits.
-        assert_eq!(keys.count(), 5 + 1 + 6 + 1 + 10 + 8 + 8 + 2);
+        // 5 places, 1 of what they take, 6 of [projection] and 1 in its example, 10, 8, 8, 2 and 5 limits.
+        assert_eq!(keys.count(), 5 + 1 + 6 + 1 + 10 + 8 + 8 + 2 + 5);
     }
 }

@@ -168,6 +168,34 @@ impl Default for AppendLimits {
     }
 }
 
+/// What it may take to make the rows of one stream as they were at a time. Each run has a plugin's memory
+/// ([`PluginLimits::memory_bytes_max`]) beside these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateLimits {
+    /// Events of the stream that are looked at. Raise it for long streams; lower it to answer or refuse sooner.
+    pub events_max: u64,
+    /// Rows of all tables together. Raise it for streams with very many rows; lower it to keep answers small.
+    pub rows_max: u64,
+    /// Bytes of these rows in memory. Raise it for large rows; lower it to leave memory to others.
+    pub bytes_max: u64,
+    /// Time of one run. Raise it for slow plugins; lower it to free a busy host sooner.
+    pub time_ms_max: u64,
+    /// Runs at a time, in one host. Raise it where there are cores to spare; lower it to leave them to projections.
+    pub runs_max: u64,
+}
+
+impl Default for StateLimits {
+    fn default() -> Self {
+        Self {
+            events_max: 100_000,
+            rows_max: 10_000,
+            bytes_max: 16 << 20,
+            time_ms_max: 15_000,
+            runs_max: 2,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

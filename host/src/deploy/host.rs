@@ -67,6 +67,7 @@ pub struct Host {
     log: Arc<dyn EventLog>,
     log_kind: &'static str,
     store: Arc<dyn TableStore>,
+    sandbox: Arc<Sandbox>,
     written: Bell,
     to_conductor: Sender<Message>,
     view: Arc<RwLock<Arc<View>>>,
@@ -135,7 +136,7 @@ impl Host {
             config,
             mode,
             clock,
-            sandbox,
+            sandbox: sandbox.clone(),
             surroundings,
             messages,
             to_self: to_conductor.clone(),
@@ -168,6 +169,7 @@ impl Host {
             log,
             log_kind,
             store,
+            sandbox,
             written,
             to_conductor,
             view,
@@ -200,6 +202,11 @@ impl Host {
     /// The read tables.
     pub fn store(&self) -> &Arc<dyn TableStore> {
         &self.store
+    }
+
+    /// What runs this host's plugins.
+    pub fn sandbox(&self) -> &Arc<Sandbox> {
+        &self.sandbox
     }
 
     /// Rings whenever rows of this host are in the tables. Another host that owns them rings its own.

@@ -11,6 +11,7 @@
 
 mod address;
 mod advance;
+mod as_of;
 pub mod build;
 mod cases;
 mod choose;
@@ -36,6 +37,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use as_of::{AskedState, At, By, StateError, StateFault, States, StreamState};
 pub use cases::{CaseReport, CasesReport, CellDifference, Problem, run_cases};
 pub use dev::{BuildEvent, watch_sources};
 pub use explain::{Explained, NamedRow, Rows, explain};

@@ -34,20 +34,30 @@ pub fn kept_upcasters(
     store: &dyn TableStore,
     generation: &GenerationRecord,
 ) -> Result<Arc<Upcasters>, HostError> {
+    if generation.upcasters.is_empty() {
+        return Ok(Arc::new(Upcasters::empty()));
+    }
+    let sandbox = Sandbox::new(config.limits.clone(), Some(&config.data.join("code")))?;
+    upcasters_of(&sandbox, store, generation)
+}
+
+/// As [`kept_upcasters`], in this sandbox.
+pub(super) fn upcasters_of(
+    sandbox: &Arc<Sandbox>,
+    store: &dyn TableStore,
+    generation: &GenerationRecord,
+) -> Result<Arc<Upcasters>, HostError> {
     let mut loaded = Vec::new();
-    if !generation.upcasters.is_empty() {
-        let sandbox = Sandbox::new(config.limits.clone(), Some(&config.data.join("code")))?;
-        for upcaster in &generation.upcasters {
-            let Some(kept) = store.plugin(&upcaster.digest)? else {
-                return Err(HostError::Refused(format!(
-                    "the code of upcaster {} {} (digest {}) is not kept in the tables database",
-                    upcaster.name,
-                    upcaster.version,
-                    upcaster.digest.short()
-                )));
-            };
-            loaded.push(sandbox.load_upcaster(&kept.bytes)?);
-        }
+    for upcaster in &generation.upcasters {
+        let Some(kept) = store.plugin(&upcaster.digest)? else {
+            return Err(HostError::Refused(format!(
+                "the code of upcaster {} {} (digest {}) is not kept in the tables database",
+                upcaster.name,
+                upcaster.version,
+                upcaster.digest.short()
+            )));
+        };
+        loaded.push(sandbox.load_upcaster(&kept.bytes)?);
     }
     let set = Upcasters::new(loaded).map_err(|conflict| HostError::Refused(conflict.to_string()))?;
     Ok(Arc::new(set))

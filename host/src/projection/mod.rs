@@ -32,7 +32,7 @@ mod writing;
 mod tests;
 
 pub use dead_letter::{Replay, Replayed};
-pub use dry_run::{DryRunFault, dry_run};
+pub use dry_run::{DryRunFault, Scratch, dry_run};
 pub use profile::Profile;
 pub use runner::{Runner, RunnerEvent, RunnerNews, RunnerSpec, Surroundings, SwitchRequest};
 pub use status::{Retry, RunnerStatus, Stop, StopReason};

@@ -1,5 +1,6 @@
 //! The JSON of a query's answer: the same for both databases.
 
+use lamphouse_contract::Value;
 use serde_json::Value as Json;
 
 /// Largest integer that every JSON reader keeps exactly: 2^53.
@@ -49,6 +50,27 @@ pub fn json(text: &str) -> Json {
     serde_json::from_str(text).unwrap_or_else(|_| Json::from(text))
 }
 
+/// A value of a row.
+pub fn cell(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Boolean(value) => Json::from(*value),
+        Value::Integer(value) => integer(*value),
+        Value::Real(value) => real(*value),
+        Value::Decimal(value) => Json::from(value.to_string()),
+        Value::Text(text) => Json::from(&**text),
+        Value::Bytes(value) => bytes(value),
+        Value::Timestamp(micros) => {
+            let time = chrono::DateTime::from_timestamp_micros(*micros);
+            time.map_or_else(
+                || integer(*micros),
+                |time| Json::from(time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)),
+            )
+        }
+        Value::Json(text) => json(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +80,27 @@ mod tests {
         assert_eq!(integer(1 << 53), Json::from(1i64 << 53));
         assert_eq!(integer((1 << 53) + 1), Json::from("9007199254740993"));
         assert_eq!(integer(i64::MIN), Json::from("-9223372036854775808"));
+    }
+
+    #[test]
+    fn cells_are_as_a_query_gives_them() {
+        let values = [
+            Value::Integer(1 << 60),
+            Value::Text("a".into()),
+            Value::Bytes([102].into()),
+            Value::Timestamp(1_000_000),
+            Value::Null,
+        ];
+        assert_eq!(
+            values.iter().map(cell).collect::<Vec<_>>(),
+            [
+                Json::from("1152921504606846976"),
+                Json::from("a"),
+                Json::from("Zg=="),
+                Json::from("1970-01-01T00:00:01.000000Z"),
+                Json::Null
+            ]
+        );
     }
 
     #[test]

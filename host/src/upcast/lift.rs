@@ -107,6 +107,18 @@ impl Upcasters {
         })
     }
 
+    /// The set of none.
+    pub fn empty() -> Self {
+        Self {
+            graph: Graph::default(),
+            plugins: Vec::new(),
+            memo: Memo::default(),
+            users: AtomicUsize::new(0),
+            #[cfg(test)]
+            calls: AtomicUsize::new(0),
+        }
+    }
+
     /// What turns into what.
     pub fn graph(&self) -> &Graph {
         &self.graph

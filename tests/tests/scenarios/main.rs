@@ -11,6 +11,7 @@ mod dead_letters;
 mod deploy;
 mod evil;
 mod http;
+mod http_catalog;
 mod known_failures;
 mod languages;
 mod measuring;

@@ -237,7 +237,8 @@ fn the_document_names_every_route() {
             "/v1/events",
             "/v1/projections/{name}/operate",
             "/v1/status",
-            "/v1/streams/{stream_id}"
+            "/v1/streams/{stream_id}",
+            "/v1/streams/{stream_id}/state"
         ]
     );
 }

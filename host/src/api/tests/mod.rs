@@ -13,8 +13,10 @@ use super::{RemoteOperator, Shared, Token, bind, serve};
 use crate::config::DatabaseUrl;
 use crate::core::bell::Bell;
 use crate::core::clock::Clock;
-use crate::core::limits::AppendLimits;
+use crate::core::limits::{AppendLimits, PluginLimits, StateLimits};
+use crate::deploy::States;
 use crate::deploy::operator::{HostInfo, HostStatus, LogStatus, OperateError, Operator, Outcome, Verb};
+use crate::plugin::Sandbox;
 
 #[derive(Default)]
 struct Recorder {
@@ -97,10 +99,13 @@ impl Host {
             runtime.handle().clone(),
         )
         .expect("tables");
+        let sandbox = Sandbox::new(PluginLimits::default(), None).expect("a sandbox");
+        let states = States::new(sandbox, log.clone(), store.clone(), StateLimits::default());
         let shared = Shared {
             operator: operator.clone(),
             log,
             store,
+            states: Arc::new(states),
             written: Bell::default(),
             body_bytes_max: 1 << 20,
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use lamphouse_contract::{Descriptor, Key, TableSchema, Value, semantics};
+use lamphouse_contract::{Descriptor, Key, TableSchema, semantics};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
@@ -118,52 +118,6 @@ fn shown(schema: &TableSchema, key: &Key) -> Map<String, Json> {
         .filter_map(|&column| schema.columns.get(column as usize));
     columns
         .zip(key)
-        .map(|(column, value)| (column.name.clone(), json(value)))
+        .map(|(column, value)| (column.name.clone(), answer::cell(value)))
         .collect()
-}
-
-fn json(value: &Value) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Boolean(value) => Json::from(*value),
-        Value::Integer(value) => answer::integer(*value),
-        Value::Real(value) => answer::real(*value),
-        Value::Decimal(value) => Json::from(value.to_string()),
-        Value::Text(text) => Json::from(&**text),
-        Value::Bytes(bytes) => answer::bytes(bytes),
-        Value::Timestamp(micros) => {
-            let time = chrono::DateTime::from_timestamp_micros(*micros);
-            time.map_or_else(
-                || answer::integer(*micros),
-                |time| Json::from(time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)),
-            )
-        }
-        Value::Json(text) => answer::json(text),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_shown_as_query_shows_values() {
-        let values = [
-            Value::Integer(1 << 60),
-            Value::Text("a".into()),
-            Value::Bytes([102].into()),
-            Value::Timestamp(1_000_000),
-            Value::Null,
-        ];
-        assert_eq!(
-            values.iter().map(json).collect::<Vec<_>>(),
-            [
-                Json::from("1152921504606846976"),
-                Json::from("a"),
-                Json::from("Zg=="),
-                Json::from("1970-01-01T00:00:01.000000Z"),
-                Json::Null
-            ]
-        );
-    }
 }
