@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use lamphouse::core::bell::Bell;
 use lamphouse::core::clock::Clock;
 use lamphouse::core::limits::FaultPolicy;
 use lamphouse::core::{PluginName, Position};
@@ -78,6 +79,7 @@ pub(crate) fn run(folder: &Path, workload: Workload, wasm: &Path, in_native: boo
         store: store.clone(),
         limits: config.pipeline.clone(),
         live: Arc::new(AtomicUsize::new(0)),
+        written: Bell::default(),
         events,
     };
     let spec = RunnerSpec {

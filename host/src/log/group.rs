@@ -22,6 +22,18 @@ const GROUP_BYTES_MAX: usize = 16 << 20;
 
 /// One transaction at a time on the log's one writing connection.
 pub(super) trait Backend: Send + 'static {
+    /// Reads the counter, then what the decision needs, without a lock. None: this backend decides under the lock alone,
+    /// or others have lately moved the counter between such a look and its write.
+    fn look(&mut self, _: &Ask<'_>) -> Result<Option<(Counter, Known)>, LogError> {
+        Ok(None)
+    }
+
+    /// Writes and commits, durably, if the counter still is where [`Self::look`] has found it: then nothing that was
+    /// read has changed. False: it has moved, or there is too much for one statement, and nothing was done.
+    fn write_at_once(&mut self, _from: Counter, _: &Write<'_>) -> Result<bool, Failure> {
+        Ok(false)
+    }
+
     /// Begins, and locks the counter row before anything else is read.
     fn begin(&mut self) -> Result<Counter, LogError>;
 
@@ -160,10 +172,10 @@ struct Writer<B, C> {
 }
 
 /// Why a transaction failed.
-struct Failure {
-    error: LogError,
+pub(super) struct Failure {
+    pub(super) error: LogError,
     /// The commit was sent: it may have gone in.
-    maybe_committed: bool,
+    pub(super) maybe_committed: bool,
 }
 
 impl From<LogError> for Failure {
@@ -295,8 +307,20 @@ impl<B: Backend, C: Fn(Position)> Writer<B, C> {
         members: &[&Prepared],
         maybe_committed: bool,
     ) -> Result<Vec<Result<Appended, LogError>>, Failure> {
+        let ask = plan::ask_appends(members, maybe_committed);
+        if let Some((counter, known)) = self.backend.look(&ask)? {
+            let now = self.clock.now_micros();
+            let (answers, write) = plan::decide_appends(members, maybe_committed, known, counter, now);
+            if write.rows.is_empty() {
+                return Ok(answers);
+            }
+            if self.backend.write_at_once(counter, &write)? {
+                (self.committed)(Position::from_i64(write.counter.position));
+                return Ok(answers);
+            }
+        }
         let counter = self.backend.begin()?;
-        let known = self.backend.known(&plan::ask_appends(members, maybe_committed))?;
+        let known = self.backend.known(&ask)?;
         let now = self.clock.now_micros();
         let (answers, write) = plan::decide_appends(members, maybe_committed, known, counter, now);
         if write.rows.is_empty() {

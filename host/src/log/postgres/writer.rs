@@ -4,19 +4,25 @@ use sqlx::{Executor as _, PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::{Server, timed};
-use crate::log::group::{Backend, cursor_is_gone};
-use crate::log::plan::{Ask, Counter, Known, KnownEvent, KnownKey, KnownStream, Row, Write};
+use crate::log::group::{Backend, Failure, cursor_is_gone};
+use crate::log::plan::{Ask, Counter, Known, KnownEvent, KnownKey, KnownStream, NewKey, Row, Write};
 use crate::log::reading::stored_time;
 use crate::log::{ImportCursor, LogError};
 
 /// Bytes of one INSERT's rows. Raise it for fewer statements; lower it to save memory on both sides.
 const INSERT_BYTES_MAX: usize = 8 << 20;
 
+/// How many groups go by the lock after another process was found to append between a look and its write. Higher spares
+/// busy logs of several hosts more writes in vain; lower finds sooner that the others are quiet.
+const GROUPS_BY_LOCK: u32 = 32;
+
 /// The one connection that writes, made anew when it broke.
 pub(super) struct PostgresWriter {
     server: Server,
     connection: Option<PgConnection>,
     in_transaction: bool,
+    /// Groups that go by the lock before the next look without one.
+    contended: u32,
 }
 
 impl PostgresWriter {
@@ -25,7 +31,27 @@ impl PostgresWriter {
             server,
             connection: None,
             in_transaction: false,
+            contended: 0,
         }
+    }
+
+    /// The first step of a group. A connection that was made before may have died while it was idle; then a new one
+    /// tells the truth.
+    fn run_first<T>(
+        &mut self,
+        verb: &str,
+        work: impl AsyncFn(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, LogError> {
+        if self.connection.is_some() {
+            match self.run_open(&work) {
+                Some(Err(error)) if is_lost(&error) => self.connection = None,
+                Some(result) => return result.map_err(|error| self.server.error(verb, &error)),
+                None => {}
+            }
+        }
+        let server = self.server.clone();
+        self.connection = Some(server.run(verb, server.connect())?);
+        self.run(verb, &work)
     }
 
     /// One step on the open connection.
@@ -58,19 +84,37 @@ impl PostgresWriter {
 }
 
 impl Backend for PostgresWriter {
+    fn look(&mut self, ask: &Ask<'_>) -> Result<Option<(Counter, Known)>, LogError> {
+        if self.contended > 0 {
+            self.contended -= 1;
+            return Ok(None);
+        }
+        self.run_first("read", async |connection| look(connection, ask).await)
+            .map(Some)
+    }
+
+    fn write_at_once(&mut self, from: Counter, write: &Write<'_>) -> Result<bool, Failure> {
+        if within_bytes(&write.rows) < write.rows.len() {
+            return Ok(false);
+        }
+        match self.run_open(async |connection| write_at_once(connection, from, write).await) {
+            Some(Ok(true)) => Ok(true),
+            Some(Ok(false)) => {
+                self.contended = GROUPS_BY_LOCK;
+                Ok(false)
+            }
+            Some(Err(error)) => Err(Failure {
+                // What the server has refused is not in.
+                maybe_committed: is_lost(&error),
+                error: self.server.error("write to", &error),
+            }),
+            None => Ok(false),
+        }
+    }
+
     fn begin(&mut self) -> Result<Counter, LogError> {
         self.in_transaction = true;
-        if self.connection.is_some() {
-            // A connection that was made before may have died while it was idle; a new one tells the truth.
-            match self.run_open(async |connection| lock(connection).await) {
-                Some(Err(error)) if is_lost(&error) => self.connection = None,
-                Some(result) => return result.map_err(|error| self.server.error("write to", &error)),
-                None => {}
-            }
-        }
-        let server = self.server.clone();
-        self.connection = Some(server.run("write to", server.connect())?);
-        self.run("write to", async |connection| lock(connection).await)
+        self.run_first("write to", async |connection| lock(connection).await)
     }
 
     fn known(&mut self, ask: &Ask<'_>) -> Result<Known, LogError> {
@@ -196,8 +240,67 @@ fn to_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// The counter as it is, and what is known of the streams at that moment, in one statement. Keys and ids are looked up
+/// later: what of them is new by then came with a counter that has moved.
+async fn look(connection: &mut PgConnection, ask: &Ask<'_>) -> Result<(Counter, Known), sqlx::Error> {
+    let mut known = Known::default();
+    let rows = sqlx::query(
+        "SELECT c.position, (extract(epoch FROM c.recorded_at) * 1000000)::bigint, l.id, l.stream_version, l.stream_type \
+         FROM lamphouse.log c LEFT JOIN LATERAL (SELECT s.id, e.stream_version, e.stream_type FROM unnest($1::text[]) \
+         AS s (id) CROSS JOIN LATERAL (SELECT stream_version, stream_type FROM lamphouse.events e WHERE e.stream_id = s.id \
+         ORDER BY stream_version DESC LIMIT 1) e) l ON true",
+    )
+    .bind(ask.streams.as_slice())
+    .fetch_all(&mut *connection)
+    .await?;
+    let Some(first) = rows.first() else {
+        return Err(sqlx::Error::RowNotFound);
+    };
+    let counter = Counter {
+        position: first.try_get(0)?,
+        recorded_at: first.try_get(1)?,
+    };
+    for row in &rows {
+        if let Some(id) = row.try_get::<Option<String>, _>(2)? {
+            let stream = KnownStream {
+                version: row.try_get(3)?,
+                stream_type: row.try_get(4)?,
+            };
+            known.streams.insert(id, stream);
+        }
+    }
+    read_keys_and_ids(connection, ask, &mut known).await?;
+    Ok((counter, known))
+}
+
 async fn read_known(connection: &mut PgConnection, ask: &Ask<'_>) -> Result<Known, sqlx::Error> {
     let mut known = Known::default();
+    let rows = sqlx::query(
+        "SELECT s.id, l.stream_version, l.stream_type FROM unnest($1::text[]) AS s (id) CROSS JOIN LATERAL \
+         (SELECT stream_version, stream_type FROM lamphouse.events e WHERE e.stream_id = s.id \
+          ORDER BY stream_version DESC LIMIT 1) l",
+    )
+    .bind(ask.streams.as_slice())
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in rows {
+        known.streams.insert(
+            row.try_get(0)?,
+            KnownStream {
+                version: row.try_get(1)?,
+                stream_type: row.try_get(2)?,
+            },
+        );
+    }
+    read_keys_and_ids(connection, ask, &mut known).await?;
+    Ok(known)
+}
+
+async fn read_keys_and_ids(
+    connection: &mut PgConnection,
+    ask: &Ask<'_>,
+    known: &mut Known,
+) -> Result<(), sqlx::Error> {
     if !ask.keys.is_empty() {
         let (scopes, keys): (Vec<&str>, Vec<&str>) = ask.keys.iter().copied().unzip();
         let rows = sqlx::query(
@@ -218,23 +321,6 @@ async fn read_known(connection: &mut PgConnection, ask: &Ask<'_>) -> Result<Know
                 },
             );
         }
-    }
-    let rows = sqlx::query(
-        "SELECT s.id, l.stream_version, l.stream_type FROM unnest($1::text[]) AS s (id) CROSS JOIN LATERAL \
-         (SELECT stream_version, stream_type FROM lamphouse.events e WHERE e.stream_id = s.id \
-          ORDER BY stream_version DESC LIMIT 1) l",
-    )
-    .bind(ask.streams.as_slice())
-    .fetch_all(&mut *connection)
-    .await?;
-    for row in rows {
-        known.streams.insert(
-            row.try_get(0)?,
-            KnownStream {
-                version: row.try_get(1)?,
-                stream_type: row.try_get(2)?,
-            },
-        );
     }
     if !ask.ids.is_empty() {
         let rows = sqlx::query(
@@ -260,7 +346,7 @@ async fn read_known(connection: &mut PgConnection, ask: &Ask<'_>) -> Result<Know
             );
         }
     }
-    Ok(known)
+    Ok(())
 }
 
 /// How many rows go into one statement: at least one, if there is one.
@@ -284,6 +370,18 @@ const COUNT_AND_INSERT_EVENTS: &str = "WITH counter AS (UPDATE lamphouse.log SET
      schema_version, data, metadata, occurred_at, recorded_at) \
      SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::integer[], \
      $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[])";
+
+/// All of a group in one statement, which commits by itself: counter, keys and events, if the counter is where it was.
+/// The commit is durable whatever the session's setting, as with the lock.
+const WRITE_AT_ONCE: &str = "WITH counter AS (UPDATE lamphouse.log SET position = $12, recorded_at = $13 WHERE position = $14 \
+     RETURNING CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') \
+     THEN set_config('synchronous_commit', 'on', true) END AS durable), \
+     keys AS (INSERT INTO lamphouse.idempotency (scope, key, digest, position, answer) \
+     SELECT k.* FROM counter, unnest($15::text[], $16::text[], $17::bytea[], $18::bigint[], $19::text[]) k) \
+     INSERT INTO lamphouse.events (position, id, stream_id, stream_type, stream_version, event_type, \
+     schema_version, data, metadata, occurred_at, recorded_at) \
+     SELECT e.* FROM counter, unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], \
+     $7::integer[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[]) e";
 
 type Statement<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
@@ -325,18 +423,38 @@ fn bind_events<'q>(statement: Statement<'q>, rows: &[Row<'_>]) -> Statement<'q> 
         .bind(column(rows, |row| stored_time(row.recorded_at)))
 }
 
+/// Whether it went in.
+async fn write_at_once(
+    connection: &mut PgConnection,
+    from: Counter,
+    write: &Write<'_>,
+) -> Result<bool, sqlx::Error> {
+    let statement = bind_events(sqlx::query(WRITE_AT_ONCE), &write.rows)
+        .bind(write.counter.position)
+        .bind(stored_time(write.counter.recorded_at))
+        .bind(from.position);
+    let written = bind_keys(statement, &write.keys).execute(connection).await?;
+    Ok(written.rows_affected() > 0)
+}
+
 async fn insert_keys(connection: &mut PgConnection, write: &Write<'_>) -> Result<(), sqlx::Error> {
-    let keys = &write.keys;
-    sqlx::query(
+    let statement = sqlx::query(
         "INSERT INTO lamphouse.idempotency (scope, key, digest, position, answer) \
          SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::text[])",
-    )
-    .bind(keys.iter().map(|key| key.scope).collect::<Vec<_>>())
-    .bind(keys.iter().map(|key| key.key).collect::<Vec<_>>())
-    .bind(keys.iter().map(|key| key.digest.as_slice()).collect::<Vec<_>>())
-    .bind(keys.iter().map(|key| key.position).collect::<Vec<_>>())
-    .bind(keys.iter().map(|key| key.answer.as_str()).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
+    );
+    bind_keys(statement, &write.keys).execute(connection).await?;
     Ok(())
 }
+
+/// Binds the five columns.
+fn bind_keys<'q>(statement: Statement<'q>, keys: &[NewKey<'_>]) -> Statement<'q> {
+    statement
+        .bind(keys.iter().map(|key| key.scope).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.key).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.digest.as_slice()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.position).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.answer.as_str()).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests;
