@@ -328,6 +328,20 @@ pub trait LogReader: Send {
         bytes_max: usize,
         batch: &mut EventBatch,
     ) -> Result<(), LogError>;
+
+    /// Looks up the head, and reads up to it as [`Self::read`] does, in one answer of the database: for who is nearly
+    /// level. A head before `after` comes with nothing. None, and nothing in the batch: there is too much for that, or two
+    /// questions are as good here.
+    fn read_to_head(
+        &mut self,
+        _after: Position,
+        _events_max: usize,
+        _bytes_max: usize,
+        batch: &mut EventBatch,
+    ) -> Result<Option<Head>, LogError> {
+        batch.clear();
+        Ok(None)
+    }
 }
 
 /// One line of an import.

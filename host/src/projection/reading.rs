@@ -116,7 +116,8 @@ impl Reading {
         verified: &mut bool,
         announced: &mut bool,
     ) -> Result<Step, LogError> {
-        let head = self.tail.head(&*self.log, seen)?;
+        let looked = Instant::now();
+        let (head, early) = self.look(seen, checkpoint, source, *announced && *verified)?;
         self.status.set_head(head.position, head.recorded_at);
         if !*verified {
             if let Some(why) = diverged(&*self.log, checkpoint, head)? {
@@ -134,8 +135,11 @@ impl Reading {
             return Ok(Step::AtHead);
         }
         let batch = if head.position > checkpoint.position {
-            let began = Instant::now();
-            let batch = self.read(checkpoint.position, head, source)?;
+            let began = if early.is_some() { looked } else { Instant::now() };
+            let batch = match early {
+                Some(batch) => source.keep(Arc::new(batch)),
+                None => self.read(checkpoint.position, head, source)?,
+            };
             self.status
                 .profiler()
                 .read(batch.len(), began.elapsed(), batch.extracting());
@@ -165,10 +169,43 @@ impl Reading {
         }
     }
 
+    /// The head, and where this reader is alone and was level, what came since, by one question.
+    fn look(
+        &self,
+        seen: u64,
+        checkpoint: &Checkpoint,
+        source: &mut Source,
+        was_level: bool,
+    ) -> Result<(Head, Option<EventBatch>), LogError> {
+        if was_level && !self.tail.is_shared() {
+            let mut batch = source.done_with().unwrap_or_else(|| self.new_batch());
+            if let Some(reader) = &mut source.reader {
+                let (events_max, bytes_max) = self.sizes();
+                let _span = tracing::debug_span!("read", after = checkpoint.position.0).entered();
+                let head = reader.read_to_head(checkpoint.position, events_max, bytes_max, &mut batch)?;
+                if let Some(head) = head {
+                    return Ok((head, Some(batch)));
+                }
+            }
+        }
+        Ok((self.tail.head(&*self.log, seen)?, None))
+    }
+
+    fn sizes(&self) -> (usize, usize) {
+        (
+            usize::try_from(self.limits.batch_events_max).unwrap_or(usize::MAX),
+            usize::try_from(self.limits.batch_bytes_max).unwrap_or(usize::MAX),
+        )
+    }
+
+    fn new_batch(&self) -> EventBatch {
+        // Upcasters take whole events; what comes out of them has its fields taken out then.
+        EventBatch::with_fields(self.fields.clone().filter(|_| self.upcasting.is_none()))
+    }
+
     /// The next events that are wanted.
     fn read(&self, after: Position, head: Head, source: &mut Source) -> Result<Arc<EventBatch>, LogError> {
-        let events_max = usize::try_from(self.limits.batch_events_max).unwrap_or(usize::MAX);
-        let bytes_max = usize::try_from(self.limits.batch_bytes_max).unwrap_or(usize::MAX);
+        let (events_max, bytes_max) = self.sizes();
         let _span = tracing::debug_span!("read", after = after.0).entered();
         let shared = self
             .tail
@@ -176,18 +213,13 @@ impl Reading {
         if let Some(batch) = shared {
             return Ok(batch);
         }
-        let mut batch = source.done_with().unwrap_or_else(|| {
-            // Upcasters take whole events; what comes out of them has its fields taken out then.
-            EventBatch::with_fields(self.fields.clone().filter(|_| self.upcasting.is_none()))
-        });
+        let mut batch = source.done_with().unwrap_or_else(|| self.new_batch());
         let reader = match &mut source.reader {
             Some(reader) => reader,
             none => none.insert(self.log.reader(self.filter.clone())?),
         };
         reader.read(after, head, events_max, bytes_max, &mut batch)?;
-        let batch = Arc::new(batch);
-        source.keep(batch.clone());
-        Ok(batch)
+        Ok(source.keep(Arc::new(batch)))
     }
 
     pub(super) fn stopped(&self) -> bool {
@@ -212,12 +244,13 @@ struct Source {
 }
 
 impl Source {
-    fn keep(&mut self, batch: Arc<EventBatch>) {
+    fn keep(&mut self, batch: Arc<EventBatch>) -> Arc<EventBatch> {
         // More are not under way at once, unless one of them is held for long.
         if self.batches.len() == BATCHES_KEPT_MAX {
             self.batches.pop_front();
         }
-        self.batches.push_back(batch);
+        self.batches.push_back(batch.clone());
+        batch
     }
 
     /// The oldest batch, if all others are done with it.

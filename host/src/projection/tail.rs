@@ -18,6 +18,8 @@ use crate::log::{EventLog, Head, LogError, LogReader};
 const POSITIONS_MAX: u64 = 2_000;
 /// Bytes of events that are kept. Higher would serve followers that are further apart; lower would save memory.
 const BYTES_MAX: usize = 4 << 20;
+/// Events that are read with a head.
+const EVENTS_MAX: usize = 1_000;
 /// Longest that a head which was looked up for one is good for another, beside the signal that it has moved. A lost
 /// signal costs no more than this.
 const HEAD_AGE_MAX: Duration = Duration::from_millis(20);
@@ -66,7 +68,7 @@ impl Drop for Follower {
 
 impl Follower {
     /// Whether somebody else reads the same log: alone, a reader of its own is as good, and reads less.
-    fn is_shared(&self) -> bool {
+    pub(crate) fn is_shared(&self) -> bool {
         self.0.readers.load(Ordering::Acquire) > 1
     }
 
@@ -87,7 +89,10 @@ impl Follower {
         {
             return Ok(head);
         }
-        let head = log.head()?;
+        let head = match kept.read_to_head(through)? {
+            Some(head) => head,
+            None => log.head()?,
+        };
         if head.position < through {
             // The log went back: it is another one.
             kept.forget();
@@ -157,19 +162,42 @@ impl Kept {
             self.forget();
             return Err(error);
         }
+        let batch = Arc::new(batch);
+        self.keep(after, batch.clone());
+        Ok(Some(batch))
+    }
+
+    /// The head and the events up to it by one question, where the log has one; what comes is kept.
+    fn read_to_head(&mut self, through: Position) -> Result<Option<Head>, LogError> {
+        let Some(reader) = self.reader.as_mut().filter(|_| !self.batches.is_empty()) else {
+            return Ok(None);
+        };
+        let mut batch = EventBatch::default();
+        let head = match reader.read_to_head(through, EVENTS_MAX, BYTES_MAX, &mut batch) {
+            Ok(head) => head,
+            Err(error) => {
+                self.reader = None;
+                return Err(error);
+            }
+        };
+        if batch.through > through {
+            self.keep(through, Arc::new(batch));
+        }
+        Ok(head)
+    }
+
+    fn keep(&mut self, after: Position, batch: Arc<EventBatch>) {
         #[cfg(test)]
         {
             self.reads += 1;
         }
-        let batch = Arc::new(batch);
         self.bytes += batch.bytes_len();
-        self.batches.push_back((after, batch.clone()));
+        self.batches.push_back((after, batch));
         while self.bytes > BYTES_MAX && self.batches.len() > 1 {
             if let Some((_, oldest)) = self.batches.pop_front() {
                 self.bytes -= oldest.bytes_len();
             }
         }
-        Ok(Some(batch))
     }
 
     /// How far what is kept reaches.

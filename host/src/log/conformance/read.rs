@@ -15,6 +15,7 @@ scenarios! {
     a_filter_never_skips_and_says_how_far_it_looked,
     listings_are_what_the_query_says,
     a_reader_that_is_ahead_of_the_log_is_told,
+    one_question_for_head_and_events_says_what_two_say,
 }
 
 const TYPES: [&str; 4] = ["Placed", "it's", "Line\\Added", "Paid"];
@@ -181,6 +182,56 @@ fn batches_of_any_size_make_the_whole(place: &Place) {
                 recorded_at: 0,
             };
             read_at_random(&mut *reader, until, some, &mut random);
+        }
+    }
+}
+
+fn one_question_for_head_and_events_says_what_two_say(place: &Place) {
+    const LIVE_MAX: u64 = 500;
+    let empty = place.open();
+    let mut batch = EventBatch::default();
+    let mut reader = empty.reader(EventFilter::everything()).unwrap();
+    let said = reader
+        .read_to_head(Position::START, 10, 1 << 20, &mut batch)
+        .unwrap();
+    assert!(said.is_none_or(|head| head == empty.head().unwrap()) && batch.is_empty());
+    let (log, _) = filled(place, 1_000);
+    let head = log.head().unwrap();
+    let mut random = SmallRng::seed_from_u64(11);
+    let some = |event_type: &str| EventFilter {
+        any_of: vec![Subscription {
+            event_type: Some(event_type.to_owned()),
+            stream_type: None,
+            schema_versions: vec![2],
+        }],
+        ..EventFilter::default()
+    };
+    for filter in [EventFilter::default(), some("it's"), some("Nothing")] {
+        let mut one = place.reader_with(&filter, (LIVE_MAX, 100), Measures::default());
+        let mut two = place.reader_with(&filter, (LIVE_MAX, 100), Measures::default());
+        for _ in 0..40 {
+            let after = Position(random.random_range(450..=1_001));
+            let events_max = *[1, 2, 50, 4_000].choose(&mut random).unwrap();
+            let bytes_max = *[0, 1, 5_000, 4 << 20].choose(&mut random).unwrap();
+            let said = one
+                .read_to_head(after, events_max, bytes_max, &mut batch)
+                .unwrap();
+            if place.is_sqlite() || head.position.0 > after.0 + LIVE_MAX {
+                assert!(said.is_none() && batch.is_empty(), "after {after}");
+                continue;
+            }
+            assert_eq!(said, Some(head));
+            if head.position < after {
+                assert!(batch.is_empty());
+                continue;
+            }
+            let mut other = EventBatch::default();
+            two.read(after, head, events_max, bytes_max, &mut other).unwrap();
+            assert_eq!(
+                (batch.packed(0..batch.len()), batch.through, batch.through_id),
+                (other.packed(0..other.len()), other.through, other.through_id),
+                "{filter:?} after {after}, {events_max} events, {bytes_max} bytes"
+            );
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, Row as _};
 
 use super::Server;
@@ -51,16 +52,21 @@ pub(super) async fn head(executor: impl PgExecutor<'_>) -> Result<Head, sqlx::Er
         sqlx::query("SELECT position, id, recorded_at FROM lamphouse.events ORDER BY position DESC LIMIT 1")
             .fetch_optional(executor)
             .await?;
-    let Some(row) = row else {
-        return Ok(Head {
-            position: Position::START,
-            event_id: None,
-            recorded_at: 0,
-        });
-    };
+    row.map_or(Ok(EMPTY), |row| head_of(&row, 0))
+}
+
+/// The head of a log without events.
+pub(super) const EMPTY: Head = Head {
+    position: Position::START,
+    event_id: None,
+    recorded_at: 0,
+};
+
+/// The head in three columns of a row, from this one on.
+pub(super) fn head_of(row: &PgRow, column: usize) -> Result<Head, sqlx::Error> {
     Ok(Head {
-        position: Position::from_i64(row.try_get(0)?),
-        event_id: Some(EventId(row.try_get(1)?)),
-        recorded_at: row.try_get::<DateTime<Utc>, _>(2)?.timestamp_micros(),
+        position: Position::from_i64(row.try_get(column)?),
+        event_id: Some(EventId(row.try_get(column + 1)?)),
+        recorded_at: row.try_get::<DateTime<Utc>, _>(column + 2)?.timestamp_micros(),
     })
 }

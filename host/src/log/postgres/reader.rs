@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::copy::{Chunk, Copier, Decoder, Step};
-use super::{Server, TABLE, bind_all};
+use super::{Server, TABLE, bind_all, heads};
 use crate::core::{EventBatch, EventFilter, EventId, Position};
 use crate::log::query::{self, Bound, COLUMNS};
 use crate::log::reading::{backwards, finish_batch};
@@ -332,7 +332,60 @@ fn push_all(rows: &[PgRow], bytes_max: usize, batch: &mut EventBatch) -> Result<
     Ok(())
 }
 
+/// The head, and the query of live work up to it. Without events there is one row all the same, with the head alone.
+fn live_to_head(condition: &str) -> String {
+    format!(
+        "SELECT e.*, h.position, h.id, h.recorded_at FROM \
+         (SELECT position, id, recorded_at FROM {TABLE} ORDER BY position DESC LIMIT 1) h LEFT JOIN LATERAL \
+         (SELECT {COLUMNS} FROM {TABLE} WHERE position > $1 AND position <= LEAST(h.position, $2){condition} \
+         ORDER BY position LIMIT $3) e ON true ORDER BY e.position"
+    )
+}
+
+/// How many columns an event has; those of the head are behind them.
+const EVENT_COLUMNS: usize = 11;
+
 impl LogReader for PostgresReader {
+    fn read_to_head(
+        &mut self,
+        after: Position,
+        events_max: usize,
+        bytes_max: usize,
+        batch: &mut EventBatch,
+    ) -> Result<Option<Head>, LogError> {
+        batch.clear();
+        if self.route.is_none() {
+            return Ok(None);
+        }
+        let (condition, values) = &self.live;
+        let sql = live_to_head(condition);
+        let until = Position(after.0 + self.ranges.live_positions_max);
+        let head = on_connection(&self.server, &mut self.connection, async |open| {
+            let statement = sqlx::query(AssertSqlSafe(sql))
+                .bind(after.as_i64())
+                .bind(until.as_i64())
+                .bind(i64::try_from(events_max).unwrap_or(i64::MAX));
+            let rows = bind_all(statement, values.clone()).fetch_all(open).await?;
+            let head = rows
+                .first()
+                .map(|row| heads::head_of(row, EVENT_COLUMNS))
+                .transpose()?;
+            let has_events = match rows.first() {
+                Some(first) => first.try_get::<Option<i64>, _>(0)?.is_some(),
+                None => false,
+            };
+            if has_events && head.is_some_and(|head| head.position <= until) {
+                push_all(&rows, bytes_max.max(1), batch)?;
+            }
+            Ok(head.unwrap_or(heads::EMPTY))
+        })?;
+        if head.position > until {
+            return Ok(None);
+        }
+        finish_batch(batch, head, events_max, bytes_max.max(1));
+        Ok(Some(head))
+    }
+
     fn read(
         &mut self,
         after: Position,
