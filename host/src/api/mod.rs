@@ -9,12 +9,13 @@
 //! | `POST /v1/append` | appends to one stream or several, all or nothing |
 //! | `GET /v1/events`, `GET /v1/streams/{id}` | reads the log, a page at a time |
 //! | `GET /v1/streams/{id}/state` | the rows that a projector makes of one stream up to a point |
+//! | `GET /v1/tables`, `GET /v1/tables/{table}` | reads the public tables, with PostgREST's conventions; waits for a position |
 //! | `GET /healthz` | 200 when all is well, else 503; no token needed |
 //! | `GET /v1/status` | [`HostStatus`](crate::deploy::operator::HostStatus) |
 //! | `POST /v1/projections/{name}/operate` | body [`Verb`](crate::deploy::operator::Verb), answer [`Outcome`](crate::deploy::operator::Outcome) |
 //! | `GET /v1/openapi.json` | this list for programs, made of the handlers |
 //!
-//! Deliberately not here yet: reads of tables, uploads, tokens of several roles.
+//! Deliberately not here yet: uploads, tokens of several roles.
 
 mod access;
 mod append;
@@ -28,6 +29,7 @@ mod operate;
 mod problem;
 mod server;
 mod state;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::server::Shared;
-use super::{append, events, operate, state};
+use super::{append, events, operate, state, tables};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,6 +27,7 @@ use super::{append, events, operate, state};
     security(("token" = [])),
     tags(
         (name = "log", description = "The event log"),
+        (name = "tables", description = "The read tables"),
         (name = "operate", description = "The host and its projections"),
     )
 )]
@@ -49,6 +50,8 @@ pub(super) fn routes() -> (Router<Shared>, Document) {
         .routes(routes!(events::events))
         .routes(routes!(events::stream))
         .routes(routes!(state::state))
+        .routes(routes!(tables::list))
+        .routes(routes!(tables::table))
         .routes(routes!(operate::health))
         .routes(routes!(operate::status))
         .routes(routes!(operate::operate))

@@ -10,6 +10,7 @@ use crate::core::Class;
 use crate::deploy::StateError;
 use crate::deploy::operator::OperateError;
 use crate::log::LogError;
+use crate::tables::StoreError;
 
 /// What went wrong, as RFC 9457 has it.
 #[derive(Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -36,6 +37,7 @@ impl Problem {
         }
     }
 
+    /// The same, with one more member.
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more.insert(name.to_owned(), value.into());
         self
@@ -103,10 +105,33 @@ impl From<StateError> for Problem {
     }
 }
 
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let status = match error {
+            StoreError::Unavailable(_)
+            | StoreError::CheckpointMoved { .. }
+            | StoreError::LettersMoved { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            StoreError::SwitchRefused(_) => StatusCode::CONFLICT,
+            StoreError::Invalid(_) => StatusCode::BAD_REQUEST,
+            StoreError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+/// Seconds after which a request that came at a bad time is worth another try.
+const RETRY_AFTER_S: &str = "1";
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_string(&self).expect("invariant: texts and numbers are JSON");
-        (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+        let kind = (header::CONTENT_TYPE, "application/problem+json");
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => {
+                (status, [kind, (header::RETRY_AFTER, RETRY_AFTER_S)], body).into_response()
+            }
+            status => (status, [kind], body).into_response(),
+        }
     }
 }

@@ -5,21 +5,22 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use tokio::net::TcpListener;
 
 use super::guard::{self, Guard};
 use super::problem::Problem;
+use super::tables::Levels;
 use super::{Token, openapi};
 use crate::core::bell::Bell;
 use crate::deploy::States;
 use crate::deploy::operator::Operator;
 use crate::log::EventLog;
-use crate::tables::TableStore;
+use crate::tables::{QueryLimits, TableStore};
 
 /// Time for one request. A verb returns at once; a database that is away is noticed before this.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
@@ -39,6 +40,8 @@ pub struct Shared {
     pub written: Bell,
     /// States of streams at a time.
     pub states: Arc<States>,
+    /// Rows and time of a read of a table.
+    pub query: QueryLimits,
     /// Bytes of a body that is appended.
     pub body_bytes_max: usize,
 }
@@ -88,6 +91,7 @@ pub async fn serve(
 
 fn router(shared: Shared, guard: Guard) -> Router {
     let (routes, document) = openapi::routes();
+    let levels = Levels::new(shared.store.clone(), shared.written.clone());
     routes
         .merge(openapi::served(document))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing under this path") })
@@ -98,6 +102,7 @@ fn router(shared: Shared, guard: Guard) -> Router {
             )
         })
         .with_state(shared)
+        .layer(Extension(levels))
         .layer(from_fn(in_time))
         .layer(from_fn_with_state(guard, guard::check))
 }

@@ -14,6 +14,7 @@ use super::units;
 use crate::api::{self, Token};
 use crate::deploy::build::Project;
 use crate::deploy::{BuildEvent, Mode, States, watch_sources};
+use crate::tables::QueryLimits;
 use crate::telemetry::Event;
 use crate::telemetry::events::{HostStarted, HostStopping, PluginBuilding, PluginBuilt, PluginNotBuilt};
 
@@ -104,6 +105,10 @@ fn host(session: &Session, mode: Mode) -> Result<()> {
             host.store().clone(),
             config.state.clone(),
         )),
+        query: QueryLimits {
+            rows_max: config.query_rows_max,
+            time_max: config.query_time_max,
+        },
         body_bytes_max: usize::try_from(config.body_bytes_max).unwrap_or(usize::MAX),
     };
     let serving = api::serve(listener, shared, token, async {

@@ -7,12 +7,14 @@ mod dead_letters;
 mod flushing;
 mod lifecycle;
 mod querying;
+mod selecting;
 mod switching;
 
 pub(in crate::tables) use dead_letters::*;
 pub(in crate::tables) use flushing::*;
 pub(in crate::tables) use lifecycle::*;
 pub(in crate::tables) use querying::*;
+pub(in crate::tables) use selecting::*;
 pub(in crate::tables) use switching::*;
 
 use std::any::Any;
@@ -74,6 +76,11 @@ macro_rules! conformance {
             decimals_compare_sort_and_sum_by_number,
             a_query_is_bounded_in_rows_and_time,
             a_query_can_only_read_what_is_public,
+            a_selection_is_of_one_snapshot_and_says_of_which,
+            a_selection_never_mixes_generations_while_they_are_switched_and_dropped,
+            pages_of_a_selection_neither_repeat_nor_miss_a_row,
+            a_selection_is_stopped_when_its_time_is_over,
+            decimals_and_nulls_are_ordered_alike,
             parked_events_go_in_with_the_rows_and_out_with_them,
             a_writer_that_missed_a_replay_or_a_discard_writes_nothing,
             a_discard_takes_an_event_out_of_every_generation,

@@ -12,9 +12,12 @@ mod conformance;
 pub mod ddl;
 mod dead_letters;
 pub mod diff;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod postgres;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
+pub mod select;
 mod sqlite;
 
 use std::sync::Arc;
@@ -27,6 +30,7 @@ pub use dead_letters::{
     DeadLetter, DeadLetters, Discard, LetterBook, LetterCounts, LetterFlush, LetterQuery, what_is_parked,
 };
 
+use self::select::{Select, SelectError, Selected, ShownTable};
 use crate::config::DatabaseUrl;
 use crate::core::{Class, EventId, GenerationId, LogId, PluginDigest, PluginName, Position, TableName};
 
@@ -360,6 +364,12 @@ pub trait TableStore: DeadLetters + Send + Sync + 'static {
 
     /// A read-only query on the public names: one statement, by a connection that can do nothing else.
     fn query(&self, sql: &str, limits: QueryLimits) -> Result<QueryAnswer, StoreError>;
+
+    /// What every public table shows, by name, in one snapshot: where their projections are, and what they lack.
+    fn shown_tables(&self) -> Result<Vec<ShownTable>, StoreError>;
+
+    /// Rows of one public table, and what it shows, in one snapshot. `time_max` is for all of it.
+    fn select(&self, select: &Select, time_max: Duration) -> Result<Selected, SelectError>;
 }
 
 /// Held by the one owner of a tables database.

@@ -18,22 +18,25 @@ mod owner;
 mod prepare;
 mod query;
 mod reader;
+mod select;
 mod session;
 mod small;
 mod switch;
 #[cfg(test)]
-mod tests;
+pub(in crate::tables) mod tests;
 mod values;
 mod views;
 mod writer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lamphouse_contract::Descriptor;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection as _, PgConnection};
 
 use self::session::{Database, Failure, Session, own};
+use super::select::{Descriptors, Select, SelectError, Selected, ShownTable};
 use super::{
     Finish, GenerationRecord, GenerationState, Ownership, PluginRecord, ProjectionRecord, PublicTable,
     QueryAnswer, QueryLimits, StoreError, Switch, TableReader, TableStore, TableWriter, UpcasterRef,
@@ -51,6 +54,7 @@ pub(super) fn open(url: &str, runtime: tokio::runtime::Handle) -> Result<Arc<dyn
     Ok(Arc::new(PostgresTables {
         database,
         reader_role,
+        descriptors: Descriptors::default(),
     }))
 }
 
@@ -82,6 +86,8 @@ struct PostgresTables {
     database: Arc<Database>,
     /// Whether queries run as a role that has the public views alone.
     reader_role: bool,
+    /// What public generations declared.
+    descriptors: Descriptors,
 }
 
 impl PostgresTables {
@@ -202,6 +208,14 @@ impl TableStore for PostgresTables {
 
     fn query(&self, sql: &str, limits: QueryLimits) -> Result<QueryAnswer, StoreError> {
         query::run(&self.database, self.reader_role, sql, limits)
+    }
+
+    fn shown_tables(&self) -> Result<Vec<ShownTable>, StoreError> {
+        select::shown(&self.database)
+    }
+
+    fn select(&self, select: &Select, time_max: Duration) -> Result<Selected, SelectError> {
+        select::run(&self.database, &self.descriptors, select, time_max)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lamphouse_contract::{Column, ColumnType, Descriptor, TableSchema};
 
 /// A column that is never null.
-pub(super) fn column(name: &str, kind: ColumnType) -> Column {
+pub(crate) fn column(name: &str, kind: ColumnType) -> Column {
     Column {
         name: name.to_owned(),
         kind,
@@ -15,7 +15,7 @@ pub(super) fn column(name: &str, kind: ColumnType) -> Column {
 }
 
 /// A column that may be null.
-pub(super) fn nullable(name: &str, kind: ColumnType) -> Column {
+pub(crate) fn nullable(name: &str, kind: ColumnType) -> Column {
     Column {
         nullable: true,
         ..column(name, kind)
@@ -23,7 +23,7 @@ pub(super) fn nullable(name: &str, kind: ColumnType) -> Column {
 }
 
 /// A table.
-pub(super) fn table(name: &str, columns: Vec<Column>, key: &[u32], indexes: &[&[u32]]) -> TableSchema {
+pub(crate) fn table(name: &str, columns: Vec<Column>, key: &[u32], indexes: &[&[u32]]) -> TableSchema {
     TableSchema {
         name: name.to_owned(),
         columns,
@@ -34,7 +34,7 @@ pub(super) fn table(name: &str, columns: Vec<Column>, key: &[u32], indexes: &[&[
 
 /// `orders(order_id key, customer_id null, country, lines, total, placed_at)`, indexed by customer and by
 /// country and lines.
-pub(super) fn orders() -> TableSchema {
+pub(crate) fn orders() -> TableSchema {
     use ColumnType::{Decimal, Integer, Text, Timestamp};
     let columns = vec![
         column("order_id", Text),
@@ -48,7 +48,7 @@ pub(super) fn orders() -> TableSchema {
 }
 
 /// `customers(customer_id key, orders, net)`.
-pub(super) fn customers() -> TableSchema {
+pub(crate) fn customers() -> TableSchema {
     use ColumnType::{Decimal, Integer, Text};
     let columns = vec![
         column("customer_id", Text),
@@ -59,7 +59,7 @@ pub(super) fn customers() -> TableSchema {
 }
 
 /// One column of every type, null and not null, under a key of two columns.
-pub(super) fn everything() -> TableSchema {
+pub(crate) fn everything() -> TableSchema {
     use ColumnType::{Boolean, Bytes, Decimal, Integer, Json, Real, Text, Timestamp};
     let columns = vec![
         column("part", Integer),
@@ -77,7 +77,7 @@ pub(super) fn everything() -> TableSchema {
 }
 
 /// A descriptor of these tables.
-pub(super) fn descriptor(name: &str, version: &str, tables: Vec<TableSchema>) -> Arc<Descriptor> {
+pub(crate) fn descriptor(name: &str, version: &str, tables: Vec<TableSchema>) -> Arc<Descriptor> {
     Arc::new(Descriptor {
         name: name.to_owned(),
         version: version.to_owned(),

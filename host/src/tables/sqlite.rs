@@ -18,9 +18,10 @@ mod migrate;
 mod own;
 mod query;
 mod read;
+mod select;
 mod switch;
 #[cfg(test)]
-mod tests;
+pub(in crate::tables) mod tests;
 mod turn;
 mod values;
 mod write;
@@ -38,6 +39,7 @@ use self::connect::{Purpose, fault};
 use self::turn::Turns;
 use self::write::Failure;
 use super::ddl::{self, Dialect, Relation};
+use super::select::{Select, SelectError, Selected, ShownTable};
 use super::{
     Finish, GenerationRecord, GenerationState, Ownership, PluginRecord, ProjectionRecord, PublicTable,
     QueryAnswer, QueryLimits, StoreError, Switch, TableReader, TableStore, TableWriter, UpcasterRef,
@@ -67,6 +69,7 @@ pub(super) fn open(path: &Path, runtime: tokio::runtime::Handle) -> Result<Arc<d
         turns,
         checkpoints,
         _checkpointer: checkpointer,
+        readers: select::Readers::default(),
     }))
 }
 
@@ -78,6 +81,8 @@ struct SqliteStore {
     checkpoints: Checkpoints,
     // Ends its thread when dropped.
     _checkpointer: Checkpointer,
+    /// For reads of public tables.
+    readers: select::Readers,
 }
 
 impl SqliteStore {
@@ -324,5 +329,13 @@ impl TableStore for SqliteStore {
 
     fn query(&self, sql: &str, limits: QueryLimits) -> Result<QueryAnswer, StoreError> {
         query::run(&self.path, sql, limits)
+    }
+
+    fn shown_tables(&self) -> Result<Vec<ShownTable>, StoreError> {
+        self.readers.shown(&self.path)
+    }
+
+    fn select(&self, select: &Select, time_max: Duration) -> Result<Selected, SelectError> {
+        self.readers.select(&self.path, select, time_max)
     }
 }

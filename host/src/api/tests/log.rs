@@ -51,7 +51,7 @@ fn stream(id: &str, expected: &Value, events: &[Value]) -> Value {
     json!({"stream_id": id, "stream_type": "order", "expected_version": expected, "events": events})
 }
 
-fn one(id: &str, event_type: &str) -> Value {
+pub(super) fn one(id: &str, event_type: &str) -> Value {
     json!({"streams": [stream(id, &json!("any"), &[event(event_type, &json!({}))])]})
 }
 
@@ -238,7 +238,9 @@ fn the_document_names_every_route() {
             "/v1/projections/{name}/operate",
             "/v1/status",
             "/v1/streams/{stream_id}",
-            "/v1/streams/{stream_id}/state"
+            "/v1/streams/{stream_id}/state",
+            "/v1/tables",
+            "/v1/tables/{table}"
         ]
     );
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod log;
+mod tables;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,6 +18,7 @@ use crate::core::limits::{AppendLimits, PluginLimits, StateLimits};
 use crate::deploy::States;
 use crate::deploy::operator::{HostInfo, HostStatus, LogStatus, OperateError, Operator, Outcome, Verb};
 use crate::plugin::Sandbox;
+use crate::tables::{QueryLimits, TableStore};
 
 #[derive(Default)]
 struct Recorder {
@@ -68,6 +70,7 @@ impl Operator for Recorder {
 struct Host {
     address: SocketAddr,
     operator: Arc<Recorder>,
+    written: Bell,
     token: Token,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     runtime: tokio::runtime::Runtime,
@@ -76,6 +79,11 @@ struct Host {
 
 impl Host {
     fn start() -> Self {
+        Self::on(None)
+    }
+
+    /// With these read tables; else with none.
+    fn on(store: Option<Arc<dyn TableStore>>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -94,11 +102,11 @@ impl Host {
             runtime.handle().clone(),
         )
         .expect("a log");
-        let store = crate::tables::open(
-            &DatabaseUrl::Sqlite(data.path().join("tables.db")),
-            runtime.handle().clone(),
-        )
-        .expect("tables");
+        let store = store.unwrap_or_else(|| {
+            let url = DatabaseUrl::Sqlite(data.path().join("tables.db"));
+            crate::tables::open(&url, runtime.handle().clone()).expect("tables")
+        });
+        let written = Bell::default();
         let sandbox = Sandbox::new(PluginLimits::default(), None).expect("a sandbox");
         let states = States::new(sandbox, log.clone(), store.clone(), StateLimits::default());
         let shared = Shared {
@@ -106,7 +114,11 @@ impl Host {
             log,
             store,
             states: Arc::new(states),
-            written: Bell::default(),
+            written: written.clone(),
+            query: QueryLimits {
+                rows_max: 1_000,
+                time_max: std::time::Duration::from_secs(10),
+            },
             body_bytes_max: 1 << 20,
         };
         runtime.spawn(serve(listener, shared, token.clone(), async {
@@ -115,6 +127,7 @@ impl Host {
         Self {
             address,
             operator,
+            written,
             token,
             stop: Some(stop),
             runtime,

@@ -21,6 +21,7 @@ use crate::core::{GenerationId, NewEvent, PluginDigest, PluginName, Position};
 use crate::log::{AppendRequest, EventLog, ExpectedVersion, StreamAppend};
 use crate::plugin::{Plugin, Sandbox};
 use crate::projection::{Replay, Runner, RunnerNews, RunnerSpec, StopReason, Surroundings};
+use crate::tables::select::{Select, SelectError, Selected, ShownTable};
 use crate::tables::{
     Checkpoint, DeadLetter, DeadLetters, Discard, Finish, Flush, GenerationRecord, GenerationState,
     LetterBook, LetterCounts, LetterQuery, Ownership, PluginRecord, ProjectionRecord, PublicTable,
@@ -128,6 +129,14 @@ impl TableStore for Shaky {
             inner: self.inner.writer(generation)?,
             mishaps: self.mishaps.clone(),
         }))
+    }
+
+    fn shown_tables(&self) -> Result<Vec<ShownTable>, StoreError> {
+        self.inner.shown_tables()
+    }
+
+    fn select(&self, select: &Select, time_max: Duration) -> Result<Selected, SelectError> {
+        self.inner.select(select, time_max)
     }
 }
 

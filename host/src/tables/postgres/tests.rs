@@ -5,7 +5,7 @@ mod fixture;
 mod rows;
 mod switches;
 
-use fixture::database;
+pub(in crate::tables) use fixture::database;
 
 use crate::tables::conformance::conformance;
 

@@ -12,7 +12,7 @@ use crate::tables::{StoreError, TableStore, sample};
 
 conformance::conformance!(fixture);
 
-fn fixture() -> Option<Database> {
+pub(in crate::tables) fn fixture() -> Option<Database> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tables.db");
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -29,7 +29,7 @@ pub(super) fn runtime() -> Handle {
 }
 
 /// An empty database; None, said loudly, where there is no server.
-pub(super) fn database() -> Option<Database> {
+pub(in crate::tables) fn database() -> Option<Database> {
     let scratch = Arc::new(Scratch::new()?);
     let (open, user) = (scratch.clone(), scratch.clone());
     Some(Database {
