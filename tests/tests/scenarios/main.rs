@@ -12,6 +12,7 @@ mod deploy;
 mod evil;
 mod http;
 mod http_catalog;
+mod http_watch;
 mod known_failures;
 mod languages;
 mod measuring;

@@ -3,6 +3,7 @@
 mod audit;
 mod log;
 mod tables;
+mod watch;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,13 +11,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{RemoteOperator, Shared, Token, bind, serve};
+use super::{RemoteOperator, Shared, Token, Watch, bind, serve};
 use crate::config::DatabaseUrl;
 use crate::core::bell::Bell;
 use crate::core::clock::Clock;
 use crate::core::limits::{AppendLimits, PluginLimits, StateLimits};
 use crate::deploy::States;
-use crate::deploy::operator::{HostInfo, HostStatus, LogStatus, OperateError, Operator, Outcome, Verb};
+use crate::deploy::operator::{
+    HostInfo, HostStatus, LogStatus, OperateError, Operator, Outcome, ProjectionStatus, Verb,
+};
 use crate::plugin::Sandbox;
 use crate::tables::{QueryLimits, TableStore};
 
@@ -24,6 +27,7 @@ use crate::tables::{QueryLimits, TableStore};
 struct Recorder {
     asked: Mutex<Vec<(String, Verb)>>,
     problems: Mutex<Vec<String>>,
+    projections: Mutex<Vec<ProjectionStatus>>,
 }
 
 impl Operator for Recorder {
@@ -32,6 +36,7 @@ impl Operator for Recorder {
             host: HostInfo {
                 running: true,
                 role: "owner".to_owned(),
+                settled: true,
                 ..HostInfo::default()
             },
             log: LogStatus {
@@ -39,7 +44,7 @@ impl Operator for Recorder {
                 id: "an-id".to_owned(),
                 head: 42,
             },
-            projections: Vec::new(),
+            projections: self.projections.lock().clone(),
             upcasters: Vec::new(),
             files: Vec::new(),
             problems: self.problems.lock().clone(),
@@ -71,6 +76,7 @@ struct Host {
     address: SocketAddr,
     operator: Arc<Recorder>,
     written: Bell,
+    watch: Watch,
     token: Token,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     runtime: tokio::runtime::Runtime,
@@ -79,11 +85,19 @@ struct Host {
 
 impl Host {
     fn start() -> Self {
-        Self::on(None)
+        Self::with(None, Watch::default())
     }
 
     /// With these read tables; else with none.
     fn on(store: Option<Arc<dyn TableStore>>) -> Self {
+        Self::with(store, Watch::default())
+    }
+
+    fn watched(watch: Watch) -> Self {
+        Self::with(None, watch)
+    }
+
+    fn with(store: Option<Arc<dyn TableStore>>, watch: Watch) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -120,6 +134,7 @@ impl Host {
                 time_max: std::time::Duration::from_secs(10),
             },
             body_bytes_max: 1 << 20,
+            watch: watch.clone(),
         };
         runtime.spawn(serve(listener, shared, token.clone(), async {
             let _ = stopped.await;
@@ -128,6 +143,7 @@ impl Host {
             address,
             operator,
             written,
+            watch,
             token,
             stop: Some(stop),
             runtime,
@@ -252,18 +268,6 @@ fn a_body_must_be_a_verb_in_json() {
     let (status, answer) = post("application/json", &" ".repeat((64 << 10) + 1));
     assert_eq!(status, 413, "{answer}");
     assert_eq!(host.operator.asked.lock().len(), 1);
-}
-
-#[test]
-fn health_needs_no_token_and_follows_the_status() {
-    let host = Host::start();
-    let request = "GET /healthz HTTP/1.1\nHost: HOST\nConnection: close\n\n";
-    assert_eq!(host.raw(request).0, 200);
-    host.operator
-        .problems
-        .lock()
-        .push("the folder is gone".to_owned());
-    assert_eq!(host.raw(request).0, 503);
 }
 
 #[test]
