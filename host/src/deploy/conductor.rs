@@ -81,8 +81,6 @@ pub(crate) struct Conductor {
     pub(crate) judged: bool,
     pub(crate) next_look: Instant,
     pub(crate) next_ownership: Instant,
-    /// Whether what is stored and every file that was in the folder have been taken in, once.
-    pub(crate) settled: bool,
     pub(crate) view: Arc<RwLock<Arc<View>>>,
 }
 
@@ -233,6 +231,8 @@ impl Conductor {
     /// Reads what is stored, and sets everything up to go on from there.
     fn load(&mut self) -> Result<(), StoreError> {
         let store = self.surroundings.store.clone();
+        // Before anything is written.
+        store.keep_changes(self.config.changes_rows_max)?;
         let active = self.mode != Mode::Command;
         let records = store.projections()?;
         let generations = store.generations()?;
@@ -311,11 +311,7 @@ impl Conductor {
         }
     }
 
-    fn publish(&mut self) {
-        self.surroundings.meters.beat();
-        let is_settling = self.file_status.iter().any(|file| file.state == "settling");
-        let knows_folder = self.folder.is_none() || self.wanted_upcasters.is_some();
-        self.settled |= self.loaded && self.judged && knows_folder && !is_settling;
+    fn publish(&self) {
         let view = View::of(self);
         *self.view.write() = Arc::new(view);
     }

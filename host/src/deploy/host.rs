@@ -12,14 +12,15 @@ use super::address::Address;
 use super::conductor::{Conductor, Message};
 use super::operator::{HostStatus, OperateError, Operator, Outcome, Verb};
 use super::stage::{Files, Stager};
+use super::trim::Trimmer;
 use super::view::View;
 use super::watch::Folder;
 use crate::config::Config;
 use crate::core::bell::Bell;
 use crate::core::clock::Clock;
 use crate::log::{EventLog, LogError};
-use crate::plugin::{PluginError, PluginMeters, Sandbox};
-use crate::projection::{Meters, Surroundings};
+use crate::plugin::{PluginError, Sandbox};
+use crate::projection::Surroundings;
 use crate::tables::{StoreError, TableStore};
 
 /// What a host is for.
@@ -69,11 +70,11 @@ pub struct Host {
     store: Arc<dyn TableStore>,
     sandbox: Arc<Sandbox>,
     written: Bell,
-    meters: Arc<Meters>,
-    plugin_meters: Arc<PluginMeters>,
     to_conductor: Sender<Message>,
     view: Arc<RwLock<Arc<View>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    // Ends its thread when dropped.
+    _trimmer: Trimmer,
 }
 
 impl Host {
@@ -106,7 +107,6 @@ impl Host {
         let (to_conductor, messages) = unbounded();
         let (events, runner_events) = unbounded();
         let written = Bell::default();
-        let meters = Arc::<Meters>::default();
         let surroundings = Surroundings {
             log: log.clone(),
             tail: Arc::default(),
@@ -114,7 +114,6 @@ impl Host {
             limits: config.pipeline.clone(),
             live: Arc::new(AtomicUsize::new(0)),
             written: written.clone(),
-            meters: meters.clone(),
             events,
         };
         let (folder, stager) = if mode == Mode::Command {
@@ -130,7 +129,6 @@ impl Host {
             })?;
             (Some(folder), Some(stager))
         };
-        let plugin_meters = sandbox.meters().clone();
         let log_kind = match config.log {
             crate::config::DatabaseUrl::Sqlite(_) => "sqlite",
             crate::config::DatabaseUrl::Postgres(_) => "postgres",
@@ -164,12 +162,12 @@ impl Host {
             judged: false,
             next_look: now,
             next_ownership: now,
-            settled: false,
             view: view.clone(),
         };
         let thread = std::thread::Builder::new()
             .name("conductor".to_owned())
             .spawn(move || conductor.run())?;
+        let trimmer = Trimmer::start(store.clone())?;
         Ok(Arc::new(Self {
             mode,
             log,
@@ -177,11 +175,10 @@ impl Host {
             store,
             sandbox,
             written,
-            meters,
-            plugin_meters,
             to_conductor,
             view,
             thread: Mutex::new(Some(thread)),
+            _trimmer: trimmer,
         }))
     }
 
@@ -220,16 +217,6 @@ impl Host {
     /// Rings whenever rows of this host are in the tables. Another host that owns them rings its own.
     pub fn written(&self) -> &Bell {
         &self.written
-    }
-
-    /// What the projections did since this host was started.
-    pub fn meters(&self) -> &Arc<Meters> {
-        &self.meters
-    }
-
-    /// What its plugins cost.
-    pub fn plugin_meters(&self) -> &Arc<PluginMeters> {
-        &self.plugin_meters
     }
 
     /// Waits until every projection is level with the head that the log had at the start of the call, and every cutover
@@ -281,12 +268,7 @@ impl Host {
 
     fn document(&self, view: &View) -> HostStatus {
         let head = self.log.head().ok();
-        // The next event after a checkpoint, which is there where the head is further.
-        let recorded_at = |position| {
-            let event = self.log.event(position).ok().flatten();
-            event.map(|event| event.recorded_at.timestamp_micros())
-        };
-        view.document(self.log_kind, &self.log.id().to_string(), head, &recorded_at)
+        view.document(self.log_kind, &self.log.id().to_string(), head)
     }
 }
 

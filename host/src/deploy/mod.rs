@@ -29,6 +29,7 @@ mod plugin_check;
 mod rehearse;
 mod stage;
 mod today;
+mod trim;
 mod upcasters;
 mod verbs;
 mod view;

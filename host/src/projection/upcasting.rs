@@ -96,9 +96,7 @@ impl Upcasting {
     }
 
     fn lift(&self, reading: &Reading, batch: &Arc<EventBatch>) -> Lifted {
-        let (projection, generation) = reading.status.names();
-        let events = batch.len();
-        let _span = tracing::debug_span!("upcast", projection, generation, events).entered();
+        let _span = tracing::debug_span!("upcast", events = batch.len()).entered();
         let most = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         let mut lifting = Lifting {
             filter: &self.wanted,

@@ -3,6 +3,7 @@
 //! A store's own tests say `conformance!(fixture)`, where `fixture() -> Option<Database>` makes an empty database of
 //! its own, or says loudly why it cannot.
 
+mod changes;
 mod dead_letters;
 mod flushing;
 mod lifecycle;
@@ -10,6 +11,7 @@ mod querying;
 mod selecting;
 mod switching;
 
+pub(in crate::tables) use changes::*;
 pub(in crate::tables) use dead_letters::*;
 pub(in crate::tables) use flushing::*;
 pub(in crate::tables) use lifecycle::*;
@@ -85,6 +87,13 @@ macro_rules! conformance {
             a_writer_that_missed_a_replay_or_a_discard_writes_nothing,
             a_discard_takes_an_event_out_of_every_generation,
             a_switch_to_one_that_parks_more_needs_a_decision,
+            changes_have_one_sequence_and_replay_to_the_tables,
+            a_flush_that_does_not_go_in_writes_no_change,
+            a_change_shows_its_row_as_a_query_does,
+            changes_are_kept_up_to_a_bound_and_off_is_noticed,
+            a_crash_that_may_take_commits_back_leaves_numbers_out,
+            a_switch_marks_every_name_that_it_concerns,
+            no_change_of_the_old_generation_comes_after_the_mark,
         );
     };
     ($fixture:path: $($test:ident),* $(,)?) => {

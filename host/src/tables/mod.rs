@@ -7,6 +7,7 @@
 //! validated ([`crate::core::TableName`]) and quoted. Calls block.
 
 pub mod answer;
+mod changes;
 #[cfg(test)]
 mod conformance;
 pub mod ddl;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use lamphouse_contract::{Descriptor, Key, Row, TableSchema, Value};
 use serde::{Deserialize, Serialize};
 
+pub use changes::{ChangeHead, ChangeKind, ChangePage, Changes, Refetch, RowChange};
 pub use dead_letters::{
     DeadLetter, DeadLetters, Discard, LetterBook, LetterCounts, LetterFlush, LetterQuery, what_is_parked,
 };
@@ -292,7 +294,7 @@ pub struct QueryLimits {
 }
 
 /// The tables database.
-pub trait TableStore: DeadLetters + Send + Sync + 'static {
+pub trait TableStore: DeadLetters + Changes + Send + Sync + 'static {
     /// Becomes the one owner, if nobody is; the guard gives it up when dropped. `address` is recorded for the CLI.
     fn try_own(&self) -> Result<Option<Box<dyn Ownership>>, StoreError>;
 

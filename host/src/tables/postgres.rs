@@ -8,6 +8,7 @@
 //! views become direct when nobody can be looking at the old rows ([`finish`]). No transaction locks two views that
 //! readers use, except for names that go or break. Deliberately absent: sequences in checkpoints, UNLOGGED tables.
 
+mod changes;
 mod control;
 mod copy;
 mod dead_letters;

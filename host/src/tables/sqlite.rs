@@ -9,6 +9,7 @@
 //! live projections it is made before the table is large. Flushes of a rebuild are kept short, drops go in steps, and
 //! the write-ahead log is brought into the file by a thread of its own.
 
+mod changes;
 mod checkpoint;
 mod connect;
 mod control;
@@ -66,6 +67,7 @@ pub(super) fn open(path: &Path, runtime: tokio::runtime::Handle) -> Result<Arc<d
     Ok(Arc::new(SqliteStore {
         path: path.to_owned(),
         control: Mutex::new(control),
+        changes: Mutex::new(None),
         turns,
         checkpoints,
         _checkpointer: checkpointer,
@@ -77,6 +79,8 @@ struct SqliteStore {
     path: PathBuf,
     /// For control records and DDL; rows go by connections of their own.
     control: Mutex<Connection>,
+    /// For reading row changes; opened when somebody does.
+    changes: Mutex<Option<Connection>>,
     turns: Arc<Turns>,
     checkpoints: Checkpoints,
     // Ends its thread when dropped.

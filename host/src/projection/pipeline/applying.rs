@@ -37,16 +37,11 @@ impl Pipeline<'_> {
             let sifted = self.parking.sift(batch, from);
             let applied = match sifted.events.len() {
                 0 => Ok(()),
-                events if self.workers.are_ahead() => {
+                _ if self.workers.are_ahead() => {
                     self.workers.deal_ahead(&sifted.events);
-                    self.applied += events as u64;
                     Ok(())
                 }
-                events => {
-                    let applied = self.apply(&sifted.events, 0..events, true);
-                    self.applied += applied.as_ref().map_or_else(|(_, done)| *done, |()| events) as u64;
-                    applied
-                }
+                events => self.apply(&sifted.events, 0..events, true),
             };
             let (stop, done) = match (applied, sifted.halt) {
                 (Ok(()), None) => return Ok(()),
@@ -151,9 +146,7 @@ impl Pipeline<'_> {
                 stop: self.stop.clone(),
             };
             let first = batch.position(range.start).0;
-            let (projection, generation) = self.status.names();
-            let events = range.len();
-            let span = tracing::debug_span!("project", projection, generation, first, events).entered();
+            let span = tracing::debug_span!("project", first, events = range.len()).entered();
             self.status.set_call(0, Some(Instant::now()));
             let (report, result) = self.workers.project(&self.spec.plugin, call);
             self.status.set_call(0, None);

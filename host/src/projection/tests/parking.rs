@@ -23,9 +23,10 @@ use crate::plugin::{Plugin, Sandbox};
 use crate::projection::{Replay, Runner, RunnerNews, RunnerSpec, StopReason, Surroundings};
 use crate::tables::select::{Select, SelectError, Selected, ShownTable};
 use crate::tables::{
-    Checkpoint, DeadLetter, DeadLetters, Discard, Finish, Flush, GenerationRecord, GenerationState,
-    LetterBook, LetterCounts, LetterQuery, Ownership, PluginRecord, ProjectionRecord, PublicTable,
-    QueryAnswer, QueryLimits, StoreError, Switch, TableReader, TableStore, TableWriter, UpcasterRef,
+    ChangeHead, ChangePage, Changes, Checkpoint, DeadLetter, DeadLetters, Discard, Finish, Flush,
+    GenerationRecord, GenerationState, LetterBook, LetterCounts, LetterQuery, Ownership, PluginRecord,
+    ProjectionRecord, PublicTable, QueryAnswer, QueryLimits, StoreError, Switch, TableReader, TableStore,
+    TableWriter, UpcasterRef,
 };
 
 mod patch {
@@ -96,6 +97,15 @@ impl DeadLetters for Shaky {
         fn save_try(&self, letter: &DeadLetter) -> ();
         fn discard(&self, discards: &[Discard]) -> u64;
         fn discards(&self, projection: Option<&PluginName>) -> Vec<Discard>;
+    }
+}
+
+impl Changes for Shaky {
+    hand_on! {
+        fn keep_changes(&self, rows_max: u64) -> ();
+        fn change_head(&self) -> ChangeHead;
+        fn changes(&self, after: u64, limit: u64) -> ChangePage;
+        fn trim_changes(&self) -> bool;
     }
 }
 
@@ -248,7 +258,6 @@ impl Bench {
                 },
                 live: Arc::new(AtomicUsize::new(0)),
                 written: Bell::default(),
-                meters: Arc::default(),
                 events,
             };
             let spec = RunnerSpec {

@@ -185,7 +185,6 @@ impl Bench {
             limits,
             live: Arc::new(AtomicUsize::new(0)),
             written: Bell::default(),
-            meters: Arc::default(),
             events,
         };
         let spec = RunnerSpec {

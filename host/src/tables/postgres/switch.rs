@@ -11,7 +11,7 @@ use super::locks::{self, Patience};
 use super::prepare::{self, Plan};
 use super::session::{Failure, Session};
 use super::writer::{Tables, Writer, checkpoint};
-use super::{dead_letters, finish, gate, query, views};
+use super::{changes, dead_letters, finish, gate, query, views};
 use crate::tables::{Flush, StoreError, Switch};
 
 /// How long a row lock of the switch is waited for: as long as the old generation's flush may take.
@@ -85,6 +85,9 @@ async fn once(
     tables.write(connection, flush).await?;
     dead_letters::check_switch(connection, switch).await?;
     record(connection, switch).await?;
+    let tables = plan.to.descriptor.tables.iter().map(|table| table.name.as_str());
+    let names: Vec<&str> = tables.chain(plan.remove.iter().map(String::as_str)).collect();
+    changes::write_switch(connection, switch, flush.to.position, &names).await?;
     connection.execute("COMMIT").await?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use sqlx::{Executor as _, PgConnection, Row as _};
 
 use super::session::{Database, Failure, Session, own};
 use super::values::{self, Encoded};
-use super::{SCHEMA, copy, dead_letters, small, switch};
+use super::{SCHEMA, changes, copy, dead_letters, small, switch};
 use crate::core::{EventId, GenerationId, LogId, Position};
 use crate::tables::ddl::{self, Relation};
 use crate::tables::{
@@ -26,6 +26,8 @@ pub(super) struct Writer {
     session: Session,
     pub(super) generation: GenerationRecord,
     physical: Vec<String>,
+    /// Whether flushes of it write row changes, as far as is known: a small flush must know before it is sent.
+    has_changes: Option<bool>,
 }
 
 impl Writer {
@@ -34,6 +36,7 @@ impl Writer {
             session: Session::new(database).quick(),
             generation: generation.clone(),
             physical: physical_names(generation.id, &generation.descriptor.tables)?,
+            has_changes: None,
         })
     }
 
@@ -49,6 +52,7 @@ impl Writer {
 
 impl TableWriter for Writer {
     fn flush(&mut self, flush: &Flush, live: bool) -> Result<(), StoreError> {
+        let mut has_changes = self.has_changes;
         let (session, tables) = self.parts();
         // PostgreSQL has no single writer to queue for. But where the log is on the same server, a durable append syncs
         // what others wrote before it, so a rebuild must not leave much behind itself unsynced.
@@ -60,9 +64,9 @@ impl TableWriter for Writer {
             "writing generation {} of {}",
             tables.generation.id, tables.generation.projection
         );
-        session.run(&what, async |connection| {
+        let written = session.run(&what, async |connection| {
             if small::fits(flush) {
-                return tables.write_small(connection, flush).await;
+                return tables.write_small(connection, flush, &mut has_changes).await;
             }
             // A commit that is lost in a crash of the server is safe to lose: rows and checkpoint are in this one
             // transaction, so the events are simply projected again.
@@ -75,10 +79,13 @@ impl TableWriter for Writer {
             tables.write(connection, flush).await?;
             connection.execute("COMMIT").await?;
             Ok(())
-        })
+        });
+        self.has_changes = has_changes;
+        written
     }
 
     fn switch(&mut self, flush: &Flush, switch: &Switch) -> Result<(), StoreError> {
+        self.has_changes = None;
         switch::run(self, flush, switch)
     }
 
@@ -151,10 +158,11 @@ impl<'a> Tables<'a> {
         for rows in &flush.tables {
             self.write_table(connection, rows).await?;
         }
-        match &flush.letters {
-            Some(letters) => dead_letters::write(connection, id, letters).await,
-            None => Ok(()),
+        if let Some(letters) = &flush.letters {
+            dead_letters::write(connection, id, letters).await?;
         }
+        // Last, because whoever has taken the next numbers of changes makes every other writer of changes wait.
+        changes::write_flush(connection, self.generation, flush).await
     }
 
     pub(super) fn goes_forward(self, flush: &Flush) -> Result<(), StoreError> {

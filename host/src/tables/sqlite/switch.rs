@@ -104,8 +104,9 @@ fn check_names(connection: &Connection, to: &GenerationRecord) -> Result<(), Fai
     Ok(())
 }
 
-/// Points the public names at the new generation and records it.
-pub(super) fn make_public(connection: &Connection, switch: &Switch) -> Result<(), Failure> {
+/// Points the public names at the new generation and records it. Gives the names that it concerns: those that are
+/// public now, and those that went.
+pub(super) fn make_public(connection: &Connection, switch: &Switch) -> Result<Vec<String>, Failure> {
     let to = generation(connection, switch.to)?;
     let old = public_names(connection, &switch.projection)?;
     let dependants = working_views(connection)?;
@@ -126,7 +127,18 @@ pub(super) fn make_public(connection: &Connection, switch: &Switch) -> Result<()
         )?;
     }
     check_dependants(connection, &dependants, &to)?;
-    record(connection, switch)
+    record(connection, switch)?;
+    let mut names: Vec<String> = to
+        .descriptor
+        .tables
+        .iter()
+        .map(|table| table.name.clone())
+        .collect();
+    names.extend(old.into_iter().filter(|old| {
+        let tables = &to.descriptor.tables;
+        !tables.iter().any(|table| table.name.eq_ignore_ascii_case(old))
+    }));
+    Ok(names)
 }
 
 /// States, times and the hold. The old generation steps down first: only one may be live.

@@ -13,8 +13,9 @@ use rusqlite::{Connection, Statement, Transaction, TransactionBehavior};
 use super::checkpoint::{self, Checkpoints};
 use super::connect::{self, Purpose, fault};
 use super::turn::Turns;
-use super::{control, dead_letters, switch, values};
+use super::{changes, control, dead_letters, switch, values};
 use crate::core::GenerationId;
+use crate::tables::changes::{Entry, Refetch, count, entries};
 use crate::tables::ddl::{self, Relation};
 use crate::tables::{
     Checkpoint, Flush, GenerationRecord, StoreError, Switch, TableFlush, TableWriter, physical_names,
@@ -29,7 +30,7 @@ pub(super) struct Writer {
     connection: Connection,
     turns: Arc<Turns>,
     checkpoints: Checkpoints,
-    generation: GenerationId,
+    generation: Arc<GenerationRecord>,
     tables: Vec<TableSql>,
 }
 
@@ -66,9 +67,23 @@ impl Writer {
             connection,
             turns,
             checkpoints,
-            generation: generation.id,
+            generation: Arc::new(generation.clone()),
             tables,
         })
+    }
+
+    /// The row changes of a flush, made before its turn; None of a generation that is not public.
+    fn changed<'g>(
+        &self,
+        generation: &'g GenerationRecord,
+        flush: &Flush,
+    ) -> Result<Option<Vec<Entry<'g>>>, StoreError> {
+        if count(flush) == 0 {
+            return Ok(None);
+        }
+        let written = changes::are_written(&self.connection, generation.id)
+            .map_err(|error| fault(&self.path, "see whether row changes are written", &error))?;
+        Ok(written.then(|| entries(&generation.descriptor, flush)))
     }
 
     /// Runs one transaction in its turn.
@@ -120,14 +135,28 @@ impl Failure {
 
 impl TableWriter for Writer {
     fn flush(&mut self, flush: &Flush, live: bool) -> Result<(), StoreError> {
-        let generation = self.generation;
+        let generation = Arc::clone(&self.generation);
+        let changed = self.changed(&generation, flush)?;
         self.transact(live, |connection, tables| {
-            write(connection, generation, tables, flush)
+            write(connection, generation.id, tables, flush)?;
+            if count(flush) == 0 || !changes::are_written(connection, generation.id)? {
+                return Ok(());
+            }
+            // Made here only where the generation became public just now.
+            let changed = changed.unwrap_or_else(|| entries(&generation.descriptor, flush));
+            let position = flush.to.position;
+            changes::write(
+                connection,
+                &generation.projection,
+                generation.id,
+                position,
+                &changed,
+            )
         })
     }
 
     fn switch(&mut self, flush: &Flush, switch: &Switch) -> Result<(), StoreError> {
-        let generation = self.generation;
+        let generation = self.generation.id;
         if switch.to != generation {
             return Err(StoreError::Internal(format!(
                 "the writer of generation {generation} was asked to switch to generation {}",
@@ -138,14 +167,27 @@ impl TableWriter for Writer {
             switch::check(connection, switch, flush)?;
             write(connection, generation, tables, flush)?;
             dead_letters::check_switch(connection, switch)?;
-            switch::make_public(connection, switch)
+            let names = switch::make_public(connection, switch)?;
+            let marks: Vec<Entry<'_>> = names
+                .iter()
+                .map(|name| Entry::mark(name, Refetch::Cutover))
+                .collect();
+            changes::write(
+                connection,
+                &switch.projection,
+                switch.to,
+                flush.to.position,
+                &marks,
+            )
         })
     }
 
     fn checkpoint(&mut self) -> Result<Checkpoint, StoreError> {
-        let read = control::checkpoint(&self.connection, self.generation);
+        let read = control::checkpoint(&self.connection, self.generation.id);
         let found = read.map_err(|error| fault(&self.path, "read a checkpoint", &error))?;
-        found.ok_or_else(|| StoreError::Internal(format!("generation {} has no checkpoint", self.generation)))
+        found.ok_or_else(|| {
+            StoreError::Internal(format!("generation {} has no checkpoint", self.generation.id))
+        })
     }
 }
 
