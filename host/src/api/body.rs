@@ -70,9 +70,7 @@ where
     E: Send + 'static,
     Problem: From<E>,
 {
-    // What it does belongs to the request.
-    let span = tracing::Span::current();
-    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
+    match tokio::task::spawn_blocking(work).await {
         Ok(answer) => answer.map_err(Problem::from),
         Err(error) => {
             let detail = format!("the host failed on this request, which is a bug of ours: {error}");

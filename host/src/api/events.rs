@@ -2,7 +2,7 @@
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use super::access::Reader;
 use super::body::{blocking, json, parameters};
 use super::problem::Problem;
 use super::server::Shared;
+use super::subscribe::{self, Followed};
 use crate::core::{Position, StoredEvent, StreamVersion};
 use crate::log::{EventLog, EventQuery, LogError};
 
@@ -46,6 +47,10 @@ pub(super) struct Which {
     /// At most so many; fewer come where they are large.
     #[param(minimum = 1, maximum = 1_000, default = 100)]
     limit: Option<u64>,
+    /// Answer with Server-Sent Events, and go on with those that are appended later: `hello`, then `event` with an event
+    /// each, `position` now and then when nothing was wanted. Not together with `backward`, `limit` and `recorded_before`.
+    #[serde(default)]
+    follow: bool,
 }
 
 /// Which part of a stream.
@@ -92,21 +97,36 @@ pub(super) struct Stream {
 
 /// Read events of the log
 ///
-/// Oldest first, or newest first when `backward`. Go on with `after` = `next` until `next` is null.
+/// Oldest first, or newest first when `backward`. Go on with `after` = `next` until `next` is null. With `follow`, goes on
+/// without an end.
 #[utoipa::path(
     get,
     path = "/v1/events",
     tag = "log",
-    params(Which),
+    params(
+        Which,
+        ("Last-Event-ID" = Option<u64>, Header, description = "With `follow`: the last id that was received; stands over `after`")
+    ),
     responses(
-        (status = 200, description = "Events, and where to go on", body = Events),
+        (
+            status = 200,
+            description = "Events, and where to go on; with `follow`, Server-Sent Events without an end",
+            content((Events = "application/json"), (String = "text/event-stream"))
+        ),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (
+            status = 409,
+            description = "With `follow`: the log ends before the position to go on from",
+            body = Problem,
+            content_type = "application/problem+json"
+        ),
     )
 )]
 pub(super) async fn events(
     State(shared): State<Shared>,
     Reader(caller): Reader,
     which: Result<Query<Which>, QueryRejection>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let which = parameters(which)?;
     if let Some(stream_type) = &which.stream_type
@@ -115,6 +135,23 @@ pub(super) async fn events(
         return Err(caller.refuse_stream_type(stream_type));
     }
     let types = which.event_type.as_deref().unwrap_or_default();
+    let event_types: Vec<String> = types
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let resume_point = subscribe::resume_point(&headers, which.after)?;
+    if which.follow {
+        not_backward(&which)?;
+        let followed = Followed {
+            event_types,
+            stream_type: which.stream_type,
+            stream_id: which.stream_id,
+            recorded_from: which.recorded_from.map(|at| at.timestamp_micros()),
+            after: resume_point,
+        };
+        return subscribe::follow(shared, caller, followed).await;
+    }
     let query = EventQuery {
         stream_id: which.stream_id,
         stream_type: which.stream_type,
@@ -122,11 +159,7 @@ pub(super) async fn events(
             .stream_types
             .as_ref()
             .map(|types| types.iter().cloned().collect()),
-        event_types: types
-            .split(',')
-            .filter(|name| !name.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        event_types,
         after: position(which.after)?,
         recorded_from: which.recorded_from.map(|at| at.timestamp_micros()),
         recorded_before: which.recorded_before.map(|at| at.timestamp_micros()),
@@ -218,6 +251,22 @@ fn page(log: &dyn EventLog, mut query: EventQuery) -> Result<(Vec<StoredEvent>, 
     let next = (events.len() > shown).then(|| events[shown - 1].position);
     events.truncate(shown);
     Ok((events, next))
+}
+
+/// Refuses what makes no sense for events that come later.
+fn not_backward(which: &Which) -> Result<(), Problem> {
+    let given = [
+        ("backward", which.backward),
+        ("limit", which.limit.is_some()),
+        ("recorded_before", which.recorded_before.is_some()),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((name, _)) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("follow goes on without an end, and takes no '{name}'"),
+        )),
+        None => Ok(()),
+    }
 }
 
 fn limit(given: Option<u64>) -> Result<u64, Problem> {

@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::server::Shared;
-use super::{append, events, metrics, operate, ready, state, tables};
+use super::{append, events, operate, state, subscribe, tables};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -29,7 +29,6 @@ use super::{append, events, metrics, operate, ready, state, tables};
         (name = "log", description = "The event log"),
         (name = "tables", description = "The read tables"),
         (name = "operate", description = "The host and its projections"),
-        (name = "watch", description = "Health, readiness and metrics"),
     )
 )]
 struct Api;
@@ -50,12 +49,11 @@ pub(super) fn routes() -> (Router<Shared>, Document) {
         .routes(routes!(append::append))
         .routes(routes!(events::events))
         .routes(routes!(events::stream))
+        .routes(routes!(subscribe::changes))
         .routes(routes!(state::state))
         .routes(routes!(tables::list))
         .routes(routes!(tables::table))
-        .routes(routes!(ready::health))
-        .routes(routes!(ready::ready))
-        .routes(routes!(metrics::answer::metrics))
+        .routes(routes!(operate::health))
         .routes(routes!(operate::status))
         .routes(routes!(operate::operate))
         .split_for_parts();

@@ -121,16 +121,7 @@ impl Cli {
             (_, 1) => "lamphouse=debug,info,sqlx=warn",
             (_, _) => "lamphouse=trace,debug",
         };
-        let session = match &command {
-            Command::Init(_) | Command::Plugin(_) => None,
-            _ => Some(Session::open(&globals)?),
-        };
-        // Only a host has anything to trace.
-        let traces = session
-            .as_ref()
-            .filter(|_| runs_a_host)
-            .and_then(|session| session.config.telemetry.traces());
-        telemetry::setup(globals.log_format, level, traces.as_ref()).map_err(anyhow::Error::msg)?;
+        telemetry::setup(globals.log_format, level);
         let command = match command {
             Command::Init(init) => return init.run(&globals, out),
             Command::Plugin(PluginArgs { command }) => {
@@ -143,8 +134,8 @@ impl Cli {
             }
             command => command,
         };
-        let session = session.expect("invariant: opened for every other command");
-        let result = match command {
+        let session = Session::open(&globals)?;
+        match command {
             Command::Init(_) | Command::Plugin(_) => {
                 unreachable!("invariant: handled above, they need no project")
             }
@@ -170,9 +161,7 @@ impl Cli {
             Command::Explain(explain) => explain.run(&session, out),
             Command::Rehearse(rehearse) => rehearse.run(&session, out),
             Command::Query(query) => query.run(&session, out),
-        };
-        telemetry::traces::finish();
-        result
+        }
     }
 }
 

@@ -9,7 +9,6 @@ pub mod event;
 pub mod fault;
 pub mod ids;
 pub mod limits;
-pub mod measure;
 pub mod signal;
 pub mod waiting;
 

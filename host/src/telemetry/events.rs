@@ -263,22 +263,38 @@ event!(
 );
 
 event!(
-    /// A request was answered.
-    DEBUG RequestAnswered {
-        /// The id that it came with, or was given.
-        request_id: &'a str,
-        /// The method.
-        method: &'a str,
-        /// The template of its path.
-        route: &'a str,
-        /// The status of the answer.
-        status: u16,
-        /// Time to the beginning of the answer.
-        time_ms: f64,
-        /// Whose token it came with; empty without.
-        token: &'a str,
-        /// The trace that it belongs to; empty without a collector.
-        trace_id: &'a str,
+    /// A subscription is ended because its client does not keep up.
+    WARN SubscriberDropped {
+        /// Whose token it was.
+        by: &'a str,
+        /// What was followed: `changes`, `events`.
+        feed: &'a str,
+        /// Why.
+        why: &'a str,
     }
-    "A request was answered"
+    "A subscriber is dropped"
+);
+
+event!(
+    /// A subscription ended before its client had all of it.
+    WARN SubscriptionEnded {
+        /// Whose token it was.
+        by: &'a str,
+        /// What was followed: `changes`, `events`.
+        feed: &'a str,
+        /// Why.
+        why: &'a str,
+    }
+    "A subscription ended early"
+);
+
+event!(
+    /// What subscribers follow cannot be read; it is tried again.
+    WARN FeedFailing {
+        /// What is followed: `changes`, `events`.
+        feed: &'a str,
+        /// Why.
+        error: &'a str,
+    }
+    "What subscribers follow cannot be read: they wait"
 );

@@ -12,7 +12,7 @@ mod deploy;
 mod evil;
 mod http;
 mod http_catalog;
-mod http_watch;
+mod http_subscribe;
 mod known_failures;
 mod languages;
 mod measuring;

@@ -43,11 +43,11 @@ impl Host {
     }
 }
 
-fn event(event_type: &str, data: &Value) -> Value {
+pub(super) fn event(event_type: &str, data: &Value) -> Value {
     json!({"event_type": event_type, "data": data, "metadata": {"reason": "appended by a test"}})
 }
 
-fn stream(id: &str, expected: &Value, events: &[Value]) -> Value {
+pub(super) fn stream(id: &str, expected: &Value, events: &[Value]) -> Value {
     json!({"stream_id": id, "stream_type": "order", "expected_version": expected, "events": events})
 }
 
@@ -233,9 +233,8 @@ fn the_document_names_every_route() {
         paths,
         [
             "/healthz",
-            "/metrics",
-            "/readyz",
             "/v1/append",
+            "/v1/changes",
             "/v1/events",
             "/v1/projections/{name}/operate",
             "/v1/status",

@@ -24,8 +24,8 @@ use super::reading::stored_time;
 use super::route::Measures;
 use super::settings::DatabaseLimits;
 use super::{
-    AppendMeter, AppendRequest, Appended, EventLog, EventQuery, Head, ImportCursor, ImportEvent, LogError,
-    LogReader, migrate, validate,
+    AppendRequest, Appended, EventLog, EventQuery, Head, ImportCursor, ImportEvent, LogError, LogReader,
+    migrate, validate,
 };
 use crate::core::clock::Clock;
 use crate::core::limits::AppendLimits;
@@ -47,7 +47,6 @@ pub(super) struct SqliteLog {
     idle: Mutex<Vec<Connection>>,
     // Both end their threads when dropped.
     group: Group,
-    meter: AppendMeter,
     _watch: watch::Watch,
 }
 
@@ -127,7 +126,6 @@ impl SqliteLog {
             signal,
             idle: Mutex::default(),
             group,
-            meter: AppendMeter::default(),
             _watch: watch,
         })
     }
@@ -179,10 +177,7 @@ impl EventLog for SqliteLog {
     }
 
     fn append(&self, request: AppendRequest) -> Result<Appended, LogError> {
-        let events = request.streams.iter().map(|stream| stream.events.len()).sum();
-        self.meter.measure(events, || {
-            self.group.append(validate::append(request, &self.limits)?)
-        })
+        self.group.append(validate::append(request, &self.limits)?)
     }
 
     fn append_own(&self, request: AppendRequest) -> Result<Appended, LogError> {
@@ -274,10 +269,6 @@ impl EventLog for SqliteLog {
 
     fn signal(&self) -> Arc<Signal> {
         Arc::clone(&self.signal)
-    }
-
-    fn meter(&self) -> Option<&AppendMeter> {
-        Some(&self.meter)
     }
 }
 
