@@ -272,6 +272,14 @@ impl Project {
         host
     }
 
+    /// Starts a host by this command of [`Self::command`], without waiting.
+    ///
+    /// # Panics
+    /// When it cannot be started at all.
+    pub fn start_command(&self, command: Command) -> Host {
+        Host::start(self.clone(), command)
+    }
+
     /// Starts `serve` without waiting.
     ///
     /// # Panics

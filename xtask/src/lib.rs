@@ -8,5 +8,6 @@ pub mod guests;
 pub mod languages;
 pub mod paths;
 pub mod postgres;
+pub mod promtool;
 pub mod seeded;
 pub mod synthetic;

@@ -80,6 +80,7 @@ pub(crate) fn run(folder: &Path, workload: Workload, wasm: &Path, in_native: boo
         limits: config.pipeline.clone(),
         live: Arc::new(AtomicUsize::new(0)),
         written: Bell::default(),
+        meters: Arc::default(),
         events,
     };
     let spec = RunnerSpec {

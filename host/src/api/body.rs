@@ -70,7 +70,9 @@ where
     E: Send + 'static,
     Problem: From<E>,
 {
-    match tokio::task::spawn_blocking(work).await {
+    // What it does belongs to the request.
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
         Ok(answer) => answer.map_err(Problem::from),
         Err(error) => {
             let detail = format!("the host failed on this request, which is a bug of ours: {error}");

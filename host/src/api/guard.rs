@@ -1,4 +1,4 @@
-//! Who may come in: local callers that are no web page and, beyond `/healthz`, know the token.
+//! Who may come in: local callers that are no web page and, beyond what anybody may ask, know the token.
 
 use std::sync::Arc;
 
@@ -19,7 +19,12 @@ pub(super) struct Guard {
     /// Port that the `Host` header must name.
     pub(super) port: u16,
     pub(super) token: Token,
+    /// Whether `/metrics` needs no token.
+    pub(super) metrics_open: bool,
 }
+
+/// What needs no token: who restarts processes and who deals out requests know none, and learn no names here.
+const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 /// Refuses what must not reach a handler.
 pub(super) async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
@@ -33,10 +38,14 @@ pub(super) async fn check(State(guard): State<Guard>, mut request: Request, next
             problem.into_response()
         }
         Ok(caller) => {
-            if let Some(caller) = caller {
-                request.extensions_mut().insert(Arc::new(caller));
-            }
-            next.run(request).await
+            let Some(caller) = caller.map(Arc::new) else {
+                return next.run(request).await;
+            };
+            request.extensions_mut().insert(caller.clone());
+            let mut response = next.run(request).await;
+            // For the line of the log that tells of it.
+            response.extensions_mut().insert(caller);
+            response
         }
     }
 }
@@ -63,7 +72,7 @@ impl Guard {
         if given.is_some_and(|given| self.token.matches(given)) {
             return Ok(Some(Caller::owner()));
         }
-        if path == "/healthz" {
+        if OPEN.contains(&path) || (self.metrics_open && path == "/metrics") {
             return Ok(None);
         }
         let detail = "the admin token is missing or wrong; it is in the file 'token' of the host's data folder and goes \

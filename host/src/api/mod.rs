@@ -2,7 +2,7 @@
 //!
 //! *Invariants:* it listens on loopback alone; browsers and other users of the machine reach loopback too, so the
 //! `Host` header must be loopback, a request with an `Origin` is refused, bodies must be JSON, and everything but
-//! `/healthz` needs the token, which lies in a file of mode 0600. Errors are problem documents (RFC 9457).
+//! what watches it needs the token, which lies in a file of mode 0600. Errors are problem documents (RFC 9457).
 //!
 //! | request | does |
 //! |---|---|
@@ -12,7 +12,9 @@
 //! | `GET /v1/tables`, `GET /v1/tables/{table}` | reads the public tables, with PostgREST's conventions; waits for a position |
 //! | `GET /v1/events?follow=true` | the same without an end, as Server-Sent Events |
 //! | `GET /v1/changes` | row changes of tables, as Server-Sent Events |
-//! | `GET /healthz` | 200 when all is well, else 503; no token needed |
+//! | `GET /healthz` | 200 while the process lives; no token needed |
+//! | `GET /readyz` | 200 while what is read here is fresh, else 503 and why; no token needed |
+//! | `GET /metrics` | OpenMetrics; any token, or none with `[host] metrics_open` |
 //! | `GET /v1/status` | [`HostStatus`](crate::deploy::operator::HostStatus) |
 //! | `POST /v1/projections/{name}/operate` | body [`Verb`](crate::deploy::operator::Verb), answer [`Outcome`](crate::deploy::operator::Outcome) |
 //! | `GET /v1/openapi.json` | this list for programs, made of the handlers |
@@ -26,9 +28,11 @@ mod body;
 mod client;
 mod events;
 mod guard;
+mod metrics;
 mod openapi;
 mod operate;
 mod problem;
+mod ready;
 mod server;
 mod state;
 mod subscribe;
@@ -39,6 +43,7 @@ mod token;
 
 pub use access::{Caller, Role};
 pub use client::RemoteOperator;
+pub use metrics::{HttpMeter, Open, ReadyPolicy, Watch};
 pub use server::{Shared, bind, serve};
 pub use subscribe::Subscriptions;
 pub use token::{Token, TokenError};

@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::server::Shared;
-use super::{append, events, operate, state, subscribe, tables};
+use super::{append, events, metrics, operate, ready, state, subscribe, tables};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -29,6 +29,7 @@ use super::{append, events, operate, state, subscribe, tables};
         (name = "log", description = "The event log"),
         (name = "tables", description = "The read tables"),
         (name = "operate", description = "The host and its projections"),
+        (name = "watch", description = "Health, readiness and metrics"),
     )
 )]
 struct Api;
@@ -53,7 +54,9 @@ pub(super) fn routes() -> (Router<Shared>, Document) {
         .routes(routes!(state::state))
         .routes(routes!(tables::list))
         .routes(routes!(tables::table))
-        .routes(routes!(operate::health))
+        .routes(routes!(ready::health))
+        .routes(routes!(ready::ready))
+        .routes(routes!(metrics::answer::metrics))
         .routes(routes!(operate::status))
         .routes(routes!(operate::operate))
         .split_for_parts();

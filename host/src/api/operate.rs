@@ -1,51 +1,21 @@
-//! Health, status, and what a person orders of a projection.
+//! The status, and what a person orders of a projection.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 
 use super::access::Admin;
 use super::audit::{self, audited};
 use super::body::{blocking, json, read};
 use super::problem::Problem;
 use super::server::Shared;
-use crate::deploy::operator::{HostStatus, Outcome, Verb};
+use crate::deploy::operator::{Outcome, Verb};
 use crate::telemetry::Event;
 use crate::telemetry::events::Asked;
 
 /// Bytes of a verb.
 const BODY_BYTES_MAX: usize = 64 << 10;
-
-/// Whether all is well
-///
-/// Needs no token.
-#[utoipa::path(
-    get,
-    path = "/healthz",
-    tag = "operate",
-    security(()),
-    responses(
-        (status = 200, description = "Nothing is wrong with the host or any projection", body = String,
-            content_type = "text/plain"),
-        (status = 503, description = "Something is; the status says what", body = String, content_type = "text/plain"),
-    )
-)]
-pub(super) async fn health(State(shared): State<Shared>) -> Response {
-    match blocking(move || shared.operator.status()).await {
-        Ok(status) if is_healthy(&status) => (StatusCode::OK, "ok\n").into_response(),
-        _ => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unhealthy; 'lamphouse status' says why\n",
-        )
-            .into_response(),
-    }
-}
-
-/// Whether nothing is wrong with the host or any projection.
-fn is_healthy(status: &HostStatus) -> bool {
-    status.problems.is_empty() && status.projections.iter().all(|projection| projection.healthy)
-}
 
 /// The host, its log, its projections and plugin files
 ///

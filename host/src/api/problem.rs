@@ -125,7 +125,12 @@ const RETRY_AFTER_S: &str = "1";
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_string(&self).expect("invariant: texts and numbers are JSON");
+        // Who tells of the problem tells by this which request it was.
+        let named = match super::metrics::REQUEST_ID.try_with(|id| id.to_string()) {
+            Ok(id) => self.with("request_id", id),
+            Err(_) => self,
+        };
+        let body = serde_json::to_string(&named).expect("invariant: texts and numbers are JSON");
         let kind = (header::CONTENT_TYPE, "application/problem+json");
         match status {
             StatusCode::SERVICE_UNAVAILABLE => {

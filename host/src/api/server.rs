@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use super::guard::{self, Guard};
 use super::problem::Problem;
 use super::tables::Levels;
-use super::{Subscriptions, Token, openapi};
+use super::{Subscriptions, Token, Watch, metrics, openapi};
 use crate::core::bell::Bell;
 use crate::deploy::States;
 use crate::deploy::operator::Operator;
@@ -46,6 +46,8 @@ pub struct Shared {
     pub subscriptions: Arc<Subscriptions>,
     /// Bytes of a body that is appended.
     pub body_bytes_max: usize,
+    /// What it is watched by.
+    pub watch: Watch,
 }
 
 /// Listens at `address` (already checked to be loopback by the configuration).
@@ -73,6 +75,7 @@ pub async fn serve(
     let guard = Guard {
         port: listener.local_addr()?.port(),
         token,
+        metrics_open: shared.watch.metrics_open,
     };
     let (stopped, drained) = tokio::sync::oneshot::channel();
     let subscriptions = shared.subscriptions.clone();
@@ -97,6 +100,7 @@ pub async fn serve(
 fn router(shared: Shared, guard: Guard) -> Router {
     let (routes, document) = openapi::routes();
     let levels = Levels::new(shared.store.clone(), shared.written.clone());
+    let watch = shared.watch.clone();
     routes
         .merge(openapi::served(document))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing under this path") })
@@ -110,6 +114,7 @@ fn router(shared: Shared, guard: Guard) -> Router {
         .layer(Extension(levels))
         .layer(from_fn(in_time))
         .layer(from_fn_with_state(guard, guard::check))
+        .layer(from_fn_with_state(watch, metrics::observe))
 }
 
 async fn in_time(request: Request, next: Next) -> Response {

@@ -121,7 +121,16 @@ impl Cli {
             (_, 1) => "lamphouse=debug,info,sqlx=warn",
             (_, _) => "lamphouse=trace,debug",
         };
-        telemetry::setup(globals.log_format, level);
+        let session = match &command {
+            Command::Init(_) | Command::Plugin(_) => None,
+            _ => Some(Session::open(&globals)?),
+        };
+        // Only a host has anything to trace.
+        let traces = session
+            .as_ref()
+            .filter(|_| runs_a_host)
+            .and_then(|session| session.config.telemetry.traces());
+        telemetry::setup(globals.log_format, level, traces.as_ref()).map_err(anyhow::Error::msg)?;
         let command = match command {
             Command::Init(init) => return init.run(&globals, out),
             Command::Plugin(PluginArgs { command }) => {
@@ -134,8 +143,8 @@ impl Cli {
             }
             command => command,
         };
-        let session = Session::open(&globals)?;
-        match command {
+        let session = session.expect("invariant: opened for every other command");
+        let result = match command {
             Command::Init(_) | Command::Plugin(_) => {
                 unreachable!("invariant: handled above, they need no project")
             }
@@ -161,7 +170,9 @@ impl Cli {
             Command::Explain(explain) => explain.run(&session, out),
             Command::Rehearse(rehearse) => rehearse.run(&session, out),
             Command::Query(query) => query.run(&session, out),
-        }
+        };
+        telemetry::traces::finish();
+        result
     }
 }
 

@@ -12,8 +12,9 @@ use super::session::Session;
 use super::table::plain_lines;
 use super::units;
 use crate::api::{self, Token};
+use crate::config::Config;
 use crate::deploy::build::Project;
-use crate::deploy::{BuildEvent, Mode, States, watch_sources};
+use crate::deploy::{BuildEvent, Host, Mode, States, watch_sources};
 use crate::tables::QueryLimits;
 use crate::telemetry::Event;
 use crate::telemetry::events::{HostStarted, HostStopping, PluginBuilding, PluginBuilt, PluginNotBuilt};
@@ -112,6 +113,7 @@ fn host(session: &Session, mode: Mode) -> Result<()> {
             time_max: config.query_time_max,
         },
         body_bytes_max: usize::try_from(config.body_bytes_max).unwrap_or(usize::MAX),
+        watch: watch(&host, config),
     };
     let serving = api::serve(listener, shared, token, async {
         // A dropped sender asks for the end too.
@@ -146,6 +148,26 @@ fn host(session: &Session, mode: Mode) -> Result<()> {
     surface
         .context("the admin surface failed, which is a bug of ours")?
         .context("the admin surface failed")
+}
+
+/// What the host is watched by, and when it is ready.
+fn watch(host: &Host, config: &Config) -> api::Watch {
+    let by_name = config
+        .projections
+        .iter()
+        .map(|(name, settings)| (name.clone(), settings.ready));
+    api::Watch {
+        projections: host.meters().clone(),
+        plugins: host.plugin_meters().clone(),
+        ready: api::ReadyPolicy {
+            lag_events_max: config.ready_lag_events_max,
+            lag_ms_max: config.ready_lag_ms_max,
+            waits: config.projection.ready,
+            by_name: by_name.collect(),
+        },
+        metrics_open: config.metrics_open,
+        ..api::Watch::default()
+    }
 }
 
 /// Says how a build goes.

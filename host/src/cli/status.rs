@@ -354,6 +354,7 @@ pub(super) mod tests {
                 pid: Some(4_711),
                 address: Some("127.0.0.1:7117".to_owned()),
                 role: "owner".to_owned(),
+                settled: true,
             },
             log: LogStatus {
                 database: "sqlite".to_owned(),

@@ -6,7 +6,9 @@ use std::time::Duration;
 use toml_edit::Document;
 
 use super::section::{Findings, Section};
-use super::{Config, ConfigErrors, CutoverMode, DatabaseUrl, FILE, Mistake, ProjectionConfig, schema};
+use super::{
+    Config, ConfigErrors, CutoverMode, DatabaseUrl, FILE, Mistake, ProjectionConfig, TelemetryConfig, schema,
+};
 use crate::core::limits::{AppendLimits, FaultPolicy, PipelineLimits, PluginLimits, StateLimits};
 
 impl Config {
@@ -92,6 +94,10 @@ impl Config {
             listen: "127.0.0.1:7117".to_owned(),
             body_bytes_max: 16 << 20,
             subscriptions_max: 1_000,
+            metrics_open: false,
+            ready_lag_events_max: 10_000,
+            ready_lag_ms_max: 60_000,
+            telemetry: TelemetryConfig::default(),
             append: AppendLimits::default(),
             limits: PluginLimits::default(),
             pipeline: PipelineLimits::default(),
@@ -105,12 +111,24 @@ impl Config {
     }
 }
 
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self {
+            otlp_endpoint: None,
+            otlp_sample_percent: 100,
+            otlp_pipeline_spans_per_second_max: 20,
+            otlp_traces_url: None,
+        }
+    }
+}
+
 impl Default for ProjectionConfig {
     fn default() -> Self {
         Self {
             cutover: CutoverMode::Auto,
             keep_generations: 1,
             follow_retired: false,
+            ready: true,
             faults: FaultPolicy::default(),
         }
     }
@@ -135,6 +153,23 @@ fn overrides(config: &mut Config, findings: &Findings<'_>, env: impl Fn(&str) ->
         Some(Ok(address)) => config.listen = address,
         Some(Err(error)) => note("LAMPHOUSE_LISTEN", error),
         None => {}
+    }
+    for (name, target) in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &mut config.telemetry.otlp_endpoint),
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            &mut config.telemetry.otlp_traces_url,
+        ),
+    ] {
+        match set(name).map(|text| schema::collector(&text)) {
+            Some(Ok(url)) => *target = url,
+            Some(Err(error)) => note(name, error),
+            None => {}
+        }
+    }
+    if set("OTEL_SDK_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+        config.telemetry.otlp_endpoint = None;
+        config.telemetry.otlp_traces_url = None;
     }
 }
 
@@ -170,6 +205,13 @@ mod tests {
             listen = "localhost:9000"
             data = "/var/lib/lamphouse"
             subscriptions_max = 7
+            metrics_open = true
+            ready_lag_events_max = 0
+            ready_lag_ms_max = 1_500
+            [telemetry]
+            otlp_endpoint = "http://127.0.0.1:4318/"
+            otlp_sample_percent = 5
+            otlp_pipeline_spans_per_second_max = 0
             [append]
             reason_required = false
             event_bytes_max = 2_097_152
@@ -190,6 +232,7 @@ mod tests {
             on_fault = "dead-letter"
             [projections.order-summary]
             parked_events_max = 7
+            ready = false
             cutover = "manual"
             follow_retired = true
             "#,
@@ -206,6 +249,20 @@ mod tests {
         assert_eq!(config.plugins, Path::new("/project/wasm"));
         assert_eq!(config.data, Path::new("/var/lib/lamphouse"));
         assert_eq!(config.listen, "127.0.0.1:9000");
+        assert_eq!(
+            (
+                config.metrics_open,
+                config.ready_lag_events_max,
+                config.ready_lag_ms_max
+            ),
+            (true, 0, 1_500)
+        );
+        let traces = config.telemetry.traces().expect("a collector");
+        assert_eq!(traces.traces_url, "http://127.0.0.1:4318/v1/traces");
+        assert_eq!(
+            (traces.sample_percent, traces.pipeline_spans_per_second_max),
+            (5, 0)
+        );
         assert!(!config.append.reason_required);
         assert_eq!(config.append.event_bytes_max, 2 << 20);
         assert_eq!(config.limits.call_ms_max, 10);
@@ -220,6 +277,7 @@ mod tests {
             cutover: CutoverMode::Manual,
             keep_generations: 2,
             follow_retired: true,
+            ready: false,
             faults: FaultPolicy {
                 on_fault: OnFault::DeadLetter,
                 parked_events_max: 7,
@@ -259,7 +317,7 @@ daily = 3
         /project/lamphouse.toml has 14 mistakes:
           line 2: [log] url must begin with 'sqlite:' or 'postgres://'
           line 4: [host] listen '0.0.0.0:80' is reachable from other machines; only loopback is served for now: use 127.0.0.1:PORT or [::1]:PORT
-          line 5: [host] has no key 'prot'; there are: listen, data, body_bytes_max, subscriptions_max
+          line 5: [host] has no key 'prot'; there are: listen, data, body_bytes_max, subscriptions_max, metrics_open, ready_lag_events_max, ready_lag_ms_max
           line 6: unknown section or key 'pipline'; did you mean 'pipeline'?
           line 9: [pipeline] has no key 'batch_evnets_max'; did you mean 'batch_events_max'?
           line 10: [pipeline] cache_bytes_max must be a whole number from 4096 to 1099511627776, not text
@@ -303,7 +361,35 @@ daily = 3
         assert_eq!(config.listen, "[::1]:0");
         let wrong = Config::parse(Path::new("/project"), "", |_| Some("somewhere:1".to_owned()))
             .expect_err("mistakes");
-        assert_eq!(wrong.mistakes.len(), 3);
+        assert_eq!(wrong.mistakes.len(), 5);
+    }
+
+    #[test]
+    fn the_standard_variables_name_the_collector() {
+        let parse = |variables: &'static [(&str, &str)]| {
+            let env = |name: &str| {
+                let found = variables.iter().find(|(variable, _)| *variable == name);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            let text = "[telemetry]\notlp_endpoint = \"http://file:4318\"\n";
+            Config::parse(Path::new("/project"), text, env)
+        };
+        let url = |variables| {
+            let config = parse(variables).expect("a configuration");
+            config.telemetry.traces().map(|traces| traces.traces_url)
+        };
+        assert_eq!(url(&[]).as_deref(), Some("http://file:4318/v1/traces"));
+        assert_eq!(
+            url(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://env:4318/base/")]).as_deref(),
+            Some("https://env:4318/base/v1/traces")
+        );
+        assert_eq!(
+            url(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://env/in/full")]).as_deref(),
+            Some("http://env/in/full")
+        );
+        assert_eq!(url(&[("OTEL_SDK_DISABLED", "true")]), None);
+        let wrong = parse(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318")]).expect_err("a mistake");
+        insta::assert_snapshot!(wrong, @"/project/lamphouse.toml: environment variable OTEL_EXPORTER_OTLP_ENDPOINT 'collector:4318' must be the address of a collector, for example http://127.0.0.1:4318");
     }
 
     #[test]

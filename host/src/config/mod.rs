@@ -7,8 +7,9 @@
 //! What a key means and why one would change it stands with the limits in [`crate::core::limits`] and, for a person, in
 //! the file that `lamphouse init` writes ([`template`]).
 //!
-//! Three environment variables stand over the file, for containers and tests: `LAMPHOUSE_LOG_URL`,
-//! `LAMPHOUSE_TABLES_URL` and `LAMPHOUSE_LISTEN`.
+//! Environment variables stand over the file, for containers and tests: `LAMPHOUSE_LOG_URL`, `LAMPHOUSE_TABLES_URL`,
+//! `LAMPHOUSE_LISTEN`, and OpenTelemetry's own `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and
+//! `OTEL_SDK_DISABLED`.
 
 mod load;
 mod mistakes;
@@ -21,7 +22,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::core::limits::{AppendLimits, FaultPolicy, PipelineLimits, PluginLimits, StateLimits};
+use crate::core::limits::{
+    AppendLimits, FaultPolicy, PipelineLimits, PluginLimits, StateLimits, TraceExport,
+};
 
 pub use mistakes::{ConfigErrors, Mistake};
 pub use url::DatabaseUrl;
@@ -48,6 +51,14 @@ pub struct Config {
     pub body_bytes_max: u64,
     /// `[host] subscriptions_max`: subscriptions over HTTP at a time.
     pub subscriptions_max: u64,
+    /// `[host] metrics_open`: whether `/metrics` needs no token.
+    pub metrics_open: bool,
+    /// `[host] ready_lag_events_max`: events that public tables may be behind while the host is ready.
+    pub ready_lag_events_max: u64,
+    /// `[host] ready_lag_ms_max`: how long an event may wait for its effects while the host is ready.
+    pub ready_lag_ms_max: u64,
+    /// `[telemetry]`.
+    pub telemetry: TelemetryConfig,
     /// `[append]`.
     pub append: AppendLimits,
     /// `[limits]`: what one plugin call may use.
@@ -77,6 +88,8 @@ pub struct ProjectionConfig {
     pub keep_generations: u64,
     /// Keep the retired generation level with the head all the time, so that a rollback is instant.
     pub follow_retired: bool,
+    /// Whether `/readyz` waits for its tables.
+    pub ready: bool,
     /// `on_fault = "pause" | "dead-letter"`, and how much may be parked.
     pub faults: FaultPolicy,
 }
@@ -88,6 +101,32 @@ pub enum CutoverMode {
     Auto,
     /// A person, by `lamphouse cutover`.
     Manual,
+}
+
+/// Where traces go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TelemetryConfig {
+    /// The collector; None: nothing is sent anywhere.
+    pub otlp_endpoint: Option<String>,
+    /// Share of the requests that are traced.
+    pub otlp_sample_percent: u64,
+    /// Spans of projections in a second.
+    pub otlp_pipeline_spans_per_second_max: u64,
+    /// Where spans are posted when the environment says it in full.
+    pub otlp_traces_url: Option<String>,
+}
+
+impl TelemetryConfig {
+    /// What is to be exported, if anything.
+    pub fn traces(&self) -> Option<TraceExport> {
+        let base = self.otlp_endpoint.as_deref();
+        let from_base = base.map(|base| format!("{}/v1/traces", base.trim_end_matches('/')));
+        Some(TraceExport {
+            traces_url: self.otlp_traces_url.clone().or(from_base)?,
+            sample_percent: self.otlp_sample_percent,
+            pipeline_spans_per_second_max: self.otlp_pipeline_spans_per_second_max,
+        })
+    }
 }
 
 impl Config {

@@ -30,7 +30,28 @@ pub(super) fn read(file: &Section<'_>, config: &mut Config) {
     host.text("data", &mut config.data, |text| folder(text, &root));
     host.number("body_bytes_max", 1_024..=1 << 30, &mut config.body_bytes_max);
     host.number("subscriptions_max", 0..=100_000, &mut config.subscriptions_max);
+    host.boolean("metrics_open", &mut config.metrics_open);
+    host.number(
+        "ready_lag_events_max",
+        0..=1_000_000_000,
+        &mut config.ready_lag_events_max,
+    );
+    host.number("ready_lag_ms_max", 0..=86_400_000, &mut config.ready_lag_ms_max);
     host.refuse_unknown();
+
+    let telemetry = file.section("telemetry");
+    telemetry.text("otlp_endpoint", &mut config.telemetry.otlp_endpoint, collector);
+    telemetry.number(
+        "otlp_sample_percent",
+        0..=100,
+        &mut config.telemetry.otlp_sample_percent,
+    );
+    telemetry.number(
+        "otlp_pipeline_spans_per_second_max",
+        0..=10_000,
+        &mut config.telemetry.otlp_pipeline_spans_per_second_max,
+    );
+    telemetry.refuse_unknown();
 
     append(&file.section("append"), &mut config.append);
     limits(&file.section("limits"), &mut config.limits);
@@ -162,6 +183,7 @@ fn projection(section: &Section<'_>, settings: &mut ProjectionConfig) {
     });
     section.number("keep_generations", 0..=20, &mut settings.keep_generations);
     section.boolean("follow_retired", &mut settings.follow_retired);
+    section.boolean("ready", &mut settings.ready);
     let faults = &mut settings.faults;
     section.text("on_fault", &mut faults.on_fault, |text| match text {
         "pause" => Ok(OnFault::Pause),
@@ -188,6 +210,27 @@ fn folder(text: &str, root: &Path) -> Result<std::path::PathBuf, String> {
         return Err("names no folder".to_owned());
     }
     Ok(root.join(text))
+}
+
+/// The address of a collector; empty is none.
+pub(super) fn collector(text: &str) -> Result<Option<String>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let rest = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"));
+    let is_address = |rest: &str| {
+        let is_plain = |c: char| c.is_ascii_graphic() && !"\"<>\\^`{|}@".contains(c);
+        !rest.is_empty() && !rest.starts_with(['/', ':']) && rest.chars().all(is_plain)
+    };
+    if rest.is_some_and(is_address) {
+        return Ok(Some(text.to_owned()));
+    }
+    let shown: String = text.chars().take(100).collect();
+    Err(format!(
+        "'{shown}' must be the address of a collector, for example http://127.0.0.1:4318"
+    ))
 }
 
 /// An address of this machine alone, with its port; `localhost` becomes 127.0.0.1.

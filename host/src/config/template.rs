@@ -27,6 +27,21 @@ data = ".lamphouse"
 # Subscriptions (`/v1/changes`, `/v1/events?follow=true`) at a time; more get 503. Raise it for many clients; each takes a
 # connection and up to some MiB while it is slow.
 # subscriptions_max = 1_000
+# Whether /metrics needs no token. It shows names and numbers, and no data.
+# metrics_open = false
+# /readyz says no while public tables are more events behind the log, or an event has waited longer for its effects.
+# Raise them where stale reads are better than none; lower them where they are not.
+# ready_lag_events_max = 10_000
+# ready_lag_ms_max = 60_000
+
+[telemetry]
+# A collector of OpenTelemetry that traces are sent to (OTLP over HTTP), for example "http://127.0.0.1:4318"; none when
+# empty. The environment variable OTEL_EXPORTER_OTLP_ENDPOINT stands over it.
+# otlp_endpoint = ""
+# Share of the requests that are traced, of those that come without a trace of their own.
+# otlp_sample_percent = 100
+# Reads, upcastings, calls and flushes of projections that are traced in a second. Raise it to see more of a rebuild.
+# otlp_pipeline_spans_per_second_max = 20
 
 [projection]
 # Defaults of every projection. "auto" switches to a new generation when it has caught up and nothing is breaking;
@@ -36,6 +51,8 @@ data = ".lamphouse"
 # keep_generations = 1
 # Keep the retired generation level all the time, so that a rollback is instant.
 # follow_retired = false
+# Whether /readyz waits for its tables. Turn it off for one projection that may lag, or be built anew from nothing.
+# ready = true
 # An event that the plugin cannot take: "pause" stops before it; "dead-letter" parks it and every later event of its
 # stream, and goes on with the other streams (see `lamphouse dead-letters --help`). A call that outruns its time always
 # pauses.
@@ -157,7 +174,8 @@ mod tests {
             let line = line.trim_start_matches("# ");
             line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
         });
-        // 5 places, 2 of what they take, 6 of [projection] and 1 in its example, 10, 8, 8, 2, 5 and 1 limits.
-        assert_eq!(keys.count(), 5 + 2 + 6 + 1 + 10 + 8 + 8 + 2 + 5 + 1);
+        // 5 places, 2 of what they take, 3 and 3 of watching, 7 of [projection] and 1 in its example, 10, 8, 8, 2, 5 and 1
+        // limits.
+        assert_eq!(keys.count(), 5 + 2 + 3 + 3 + 7 + 1 + 10 + 8 + 8 + 2 + 5 + 1);
     }
 }

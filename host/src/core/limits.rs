@@ -196,6 +196,18 @@ impl Default for StateLimits {
     }
 }
 
+/// Where traces go, and how many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceExport {
+    /// Where spans are posted: `http://127.0.0.1:4318/v1/traces`.
+    pub traces_url: String,
+    /// Share of the requests that are traced, of those that belong to nobody's trace. Lower it for many requests.
+    pub sample_percent: u64,
+    /// Reads, upcastings, calls and flushes of projections that are traced in a second. Raise it to see more of a rebuild;
+    /// lower it to spare the collector.
+    pub pipeline_spans_per_second_max: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ pub mod event;
 pub mod fault;
 pub mod ids;
 pub mod limits;
+pub mod measure;
 pub mod signal;
 pub mod waiting;
 

@@ -46,15 +46,18 @@ impl Conductor {
             }
             RunnerNews::Ended(reason) => {
                 generation.ended();
+                let meter = self.surroundings.meters.of(&name);
                 match reason {
                     StopReason::Told => {}
                     StopReason::Restart(why) => {
                         tracing::warn!(projection = %name, generation = %id, %why, "A generation starts again from its checkpoint");
+                        meter.restarts.add(1);
                         generation.restart_later(why);
                     }
                     StopReason::Diverged(why) => {
                         tracing::error!(projection = %name, generation = %id, %why, "The tables do not follow this log");
                         generation.diverged = true;
+                        meter.faults.of("diverged").add(1);
                         generation.fault = Some(FaultReport {
                             class: "diverged".to_owned(),
                             message: why,
@@ -77,6 +80,7 @@ impl Conductor {
     }
 
     fn fault(&mut self, name: &str, id: GenerationId, fault: FaultReport) {
+        self.surroundings.meters.of(name).faults.of(&fault.class).add(1);
         let Some(projection) = self.projections.get_mut(name) else {
             return;
         };
@@ -461,6 +465,11 @@ impl Conductor {
             return;
         };
         let is_live = projection.live().is_some_and(|live| live.record.id == id);
+        let meter = self.surroundings.meters.of(name);
+        match is_live {
+            true => meter.cutovers.add(1),
+            false => meter.cutovers_failed.add(1),
+        }
         match (is_live, result, reloaded) {
             (true, result, _) => {
                 let held_ms = result.map_or(0, |held| held.as_millis() as u64);

@@ -81,6 +81,8 @@ pub(crate) struct Conductor {
     pub(crate) judged: bool,
     pub(crate) next_look: Instant,
     pub(crate) next_ownership: Instant,
+    /// Whether what is stored and every file that was in the folder have been taken in, once.
+    pub(crate) settled: bool,
     pub(crate) view: Arc<RwLock<Arc<View>>>,
 }
 
@@ -311,7 +313,11 @@ impl Conductor {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        self.surroundings.meters.beat();
+        let is_settling = self.file_status.iter().any(|file| file.state == "settling");
+        let knows_folder = self.folder.is_none() || self.wanted_upcasters.is_some();
+        self.settled |= self.loaded && self.judged && knows_folder && !is_settling;
         let view = View::of(self);
         *self.view.write() = Arc::new(view);
     }

@@ -19,8 +19,8 @@ use crate::config::Config;
 use crate::core::bell::Bell;
 use crate::core::clock::Clock;
 use crate::log::{EventLog, LogError};
-use crate::plugin::{PluginError, Sandbox};
-use crate::projection::Surroundings;
+use crate::plugin::{PluginError, PluginMeters, Sandbox};
+use crate::projection::{Meters, Surroundings};
 use crate::tables::{StoreError, TableStore};
 
 /// What a host is for.
@@ -70,6 +70,8 @@ pub struct Host {
     store: Arc<dyn TableStore>,
     sandbox: Arc<Sandbox>,
     written: Bell,
+    meters: Arc<Meters>,
+    plugin_meters: Arc<PluginMeters>,
     to_conductor: Sender<Message>,
     view: Arc<RwLock<Arc<View>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -107,6 +109,7 @@ impl Host {
         let (to_conductor, messages) = unbounded();
         let (events, runner_events) = unbounded();
         let written = Bell::default();
+        let meters = Arc::<Meters>::default();
         let surroundings = Surroundings {
             log: log.clone(),
             tail: Arc::default(),
@@ -114,6 +117,7 @@ impl Host {
             limits: config.pipeline.clone(),
             live: Arc::new(AtomicUsize::new(0)),
             written: written.clone(),
+            meters: meters.clone(),
             events,
         };
         let (folder, stager) = if mode == Mode::Command {
@@ -129,6 +133,7 @@ impl Host {
             })?;
             (Some(folder), Some(stager))
         };
+        let plugin_meters = sandbox.meters().clone();
         let log_kind = match config.log {
             crate::config::DatabaseUrl::Sqlite(_) => "sqlite",
             crate::config::DatabaseUrl::Postgres(_) => "postgres",
@@ -162,6 +167,7 @@ impl Host {
             judged: false,
             next_look: now,
             next_ownership: now,
+            settled: false,
             view: view.clone(),
         };
         let thread = std::thread::Builder::new()
@@ -175,6 +181,8 @@ impl Host {
             store,
             sandbox,
             written,
+            meters,
+            plugin_meters,
             to_conductor,
             view,
             thread: Mutex::new(Some(thread)),
@@ -217,6 +225,16 @@ impl Host {
     /// Rings whenever rows of this host are in the tables. Another host that owns them rings its own.
     pub fn written(&self) -> &Bell {
         &self.written
+    }
+
+    /// What the projections did since this host was started.
+    pub fn meters(&self) -> &Arc<Meters> {
+        &self.meters
+    }
+
+    /// What its plugins cost.
+    pub fn plugin_meters(&self) -> &Arc<PluginMeters> {
+        &self.plugin_meters
     }
 
     /// Waits until every projection is level with the head that the log had at the start of the call, and every cutover
@@ -268,7 +286,12 @@ impl Host {
 
     fn document(&self, view: &View) -> HostStatus {
         let head = self.log.head().ok();
-        view.document(self.log_kind, &self.log.id().to_string(), head)
+        // The next event after a checkpoint, which is there where the head is further.
+        let recorded_at = |position| {
+            let event = self.log.event(position).ok().flatten();
+            event.map(|event| event.recorded_at.timestamp_micros())
+        };
+        view.document(self.log_kind, &self.log.id().to_string(), head, &recorded_at)
     }
 }
 

@@ -169,12 +169,20 @@ impl Conductor {
 
     /// Answers a retry that is over.
     pub(super) fn replayed(&mut self, name: &str, id: GenerationId, result: Result<Replayed, StoreError>) {
+        let letters_of = |conductor: &Self| {
+            let projection = conductor.projections.get(name);
+            let generation = projection.and_then(|projection| projection.generations.get(&id));
+            generation.map_or(LetterCounts::default(), |generation| generation.letters)
+        };
+        let before = letters_of(self);
         self.count_letters(name);
-        let left = self
-            .projections
-            .get(name)
-            .and_then(|projection| projection.generations.get(&id))
-            .map_or(LetterCounts::default(), |generation| generation.letters);
+        let left = letters_of(self);
+        // A retry that was cut short does not say how far it came.
+        let replayed = match &result {
+            Ok(replayed) => replayed.events,
+            Err(_) => before.events.saturating_sub(left.events),
+        };
+        self.surroundings.meters.of(name).replayed.add(replayed);
         let answer = match result {
             Ok(replayed) => Ok(Outcome {
                 message: told(name, &replayed, left),
@@ -238,6 +246,11 @@ impl Conductor {
         let store = self.surroundings.store.clone();
         let gone = store.discard(&discards).map_err(|error| away(&error))?;
         tracing::info!(projection = %name, events = discards.len(), by, reason, "Events were discarded");
+        self.surroundings
+            .meters
+            .of(name)
+            .discarded
+            .add(discards.len() as u64);
         self.count_letters(name);
         let mut left = 0;
         if let Some(projection) = self.projections.get_mut(name) {

@@ -41,6 +41,9 @@ pub struct HostInfo {
     pub address: Option<String>,
     /// `owner`, `standby` or `none`.
     pub role: String,
+    /// Whether it has taken in what is stored and every file that was in the folder when it started.
+    #[serde(default)]
+    pub settled: bool,
 }
 
 /// The event log.

@@ -19,11 +19,15 @@ use crate::tables::{GenerationRecord, GenerationState, LetterCounts, ProjectionR
 /// A plugin call that takes longer is not healthy: it should be over in milliseconds.
 const CALL_HEALTHY: Duration = Duration::from_secs(1);
 
+/// Looks up when the event at a position was recorded, in microseconds since 1970.
+type RecordedAt<'l> = &'l dyn Fn(Position) -> Option<i64>;
+
 /// A copy of the conductor's state.
 #[derive(Default)]
 pub(crate) struct View {
     pub(crate) loaded: bool,
     pub(crate) judged: bool,
+    settled: bool,
     owns: bool,
     address: Option<String>,
     problems: Vec<String>,
@@ -58,6 +62,7 @@ impl View {
         Self {
             loaded: conductor.loaded,
             judged: conductor.judged && conductor.loaded,
+            settled: conductor.settled,
             owns: conductor.ownership.is_some(),
             address: conductor.address.get().map(str::to_owned),
             problems: conductor.problems.values().cloned().collect(),
@@ -109,7 +114,14 @@ impl View {
         })
     }
 
-    pub(crate) fn document(&self, log_kind: &str, log_id: &str, head: Option<Head>) -> HostStatus {
+    /// `recorded_at` looks up when the event at a position was recorded.
+    pub(crate) fn document(
+        &self,
+        log_kind: &str,
+        log_id: &str,
+        head: Option<Head>,
+        recorded_at: RecordedAt<'_>,
+    ) -> HostStatus {
         let mut problems = self.problems.clone();
         if head.is_none() {
             problems.push("the event log cannot be read".to_owned());
@@ -121,10 +133,13 @@ impl View {
             .filter_map(|generation| generation.status.as_ref())
             .map(|status| status.head())
             .max();
-        let (head_position, head_at) = match (head, known) {
-            (Some(head), _) => (head.position, head.recorded_at),
-            (None, Some(known)) => known,
-            (None, None) => (Position::START, 0),
+        // With the log away nothing can be looked up in it; no event has waited for less than the last one that was seen.
+        let last = known.map(|(_, at)| at).filter(|at| *at > 0);
+        let of_last = |_| last;
+        let (head_position, recorded_at) = match (head, known) {
+            (Some(head), _) => (head.position, recorded_at),
+            (None, Some((known, _))) => (known, &of_last as RecordedAt<'_>),
+            (None, None) => (Position::START, &of_last as RecordedAt<'_>),
         };
         HostStatus {
             host: HostInfo {
@@ -132,6 +147,7 @@ impl View {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: Some(std::process::id()),
                 address: self.address.clone(),
+                settled: self.settled,
                 role: if self.owns { "owner" } else { "standby" }.to_owned(),
             },
             log: LogStatus {
@@ -142,7 +158,7 @@ impl View {
             projections: self
                 .projections
                 .iter()
-                .map(|projection| projection.document(head_position, head_at))
+                .map(|projection| projection.document(head_position, recorded_at))
                 .collect(),
             upcasters: self.upcasters(),
             files: self.files.clone(),
@@ -207,7 +223,7 @@ impl ProjectionView {
         }
     }
 
-    fn document(&self, head: Position, head_at: i64) -> ProjectionStatus {
+    fn document(&self, head: Position, recorded_at: RecordedAt<'_>) -> ProjectionStatus {
         let public = self
             .generations
             .iter()
@@ -217,7 +233,7 @@ impl ProjectionView {
             .generations
             .iter()
             .rev()
-            .map(|generation| (generation.document(head, head_at, public_set), generation))
+            .map(|generation| (generation.document(head, recorded_at, public_set), generation))
             .collect();
         let live_at = generations
             .iter()
@@ -418,7 +434,12 @@ impl GenerationView {
     }
 
     /// `public_set`: the upcasters of the public generation, if there is one.
-    fn document(&self, head: Position, head_at: i64, public_set: Option<&[UpcasterRef]>) -> GenerationStatus {
+    fn document(
+        &self,
+        head: Position,
+        recorded_at: RecordedAt<'_>,
+        public_set: Option<&[UpcasterRef]>,
+    ) -> GenerationStatus {
         let record = &self.record;
         let status = self.status.as_ref();
         let checkpoint = status.map_or(record.checkpoint.position, |status| {
@@ -429,6 +450,11 @@ impl GenerationView {
             .and_then(|status| status.events_per_second())
             .filter(|_| self.runs);
         let now = crate::core::clock::Clock::system().now_micros();
+        // The event that has waited longest is the one behind the checkpoint, not the last one.
+        let waiting_since = match lag {
+            0 => None,
+            _ => recorded_at(Position(checkpoint.0 + 1)),
+        };
         let activity = if self.fault.is_some() || !self.runs {
             self.retrying()
                 .map_or("stopped".to_owned(), |why| format!("retrying: {why}"))
@@ -457,11 +483,7 @@ impl GenerationView {
             state: state_word(record.state).to_owned(),
             checkpoint: checkpoint.0,
             lag_events: lag,
-            lag_ms: if lag == 0 || head_at == 0 {
-                0
-            } else {
-                u64::try_from((now - head_at) / 1000).unwrap_or(0)
-            },
+            lag_ms: waiting_since.map_or(0, |since| u64::try_from((now - since) / 1000).unwrap_or(0)),
             events_per_second: rate,
             time_left_ms: rate
                 .filter(|_| lag > 0)

@@ -15,6 +15,7 @@
 
 mod group;
 mod json;
+mod meter;
 mod migrate;
 mod plan;
 mod postgres;
@@ -42,6 +43,7 @@ use crate::core::{
     Class, EventBatch, EventFilter, EventId, LogId, NewEvent, Position, StoredEvent, StreamVersion,
 };
 
+pub use meter::AppendMeter;
 pub use validate::{check_line, check_not_reserved};
 
 /// Opens an event log; makes it where there is none, and brings an older one's schema up to date.
@@ -313,6 +315,11 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// Bumped whenever the head may have moved, whichever process moved it (in this process: right after the commit).
     fn signal(&self) -> Arc<Signal>;
+
+    /// How the appends through this handle go; None where nobody counts them.
+    fn meter(&self) -> Option<&AppendMeter> {
+        None
+    }
 }
 
 /// Reads a log in order for one consumer.

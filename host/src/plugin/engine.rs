@@ -18,7 +18,7 @@ use super::encode::component_of;
 use super::fault::FRAMES_MAX;
 use super::log_book::LogBook;
 use super::state::{ProjectState, State};
-use super::{AnyPlugin, Plugin, PluginError, Upcaster, linker, upcaster};
+use super::{AnyPlugin, Plugin, PluginError, PluginMeters, Upcaster, linker, upcaster};
 use crate::core::PluginDigest;
 use crate::core::limits::PluginLimits;
 
@@ -34,6 +34,7 @@ pub struct Sandbox {
     limits: PluginLimits,
     cache: Option<CodeCache>,
     ticker: Option<Ticker>,
+    meters: Arc<PluginMeters>,
 }
 
 impl Sandbox {
@@ -55,7 +56,13 @@ impl Sandbox {
             limits,
             cache,
             ticker: Some(ticker),
+            meters: Arc::default(),
         }))
+    }
+
+    /// What the plugins cost that were loaded here.
+    pub fn meters(&self) -> &Arc<PluginMeters> {
+        &self.meters
     }
 
     /// Makes a plugin of a file: digest, inspection, conversion of a core module, compilation (or the cached code),

@@ -15,6 +15,7 @@ use super::engine::{arm, misfit};
 use super::fault::{self, HostFault};
 use super::inspect::Lane;
 use super::log_book::LogBook;
+use super::meter::{PluginKind, PluginMeter};
 use super::native::{self, NativeProject};
 use super::state::{AnyTables, ProjectState, State};
 use super::{Call, CallError, CallReport, GuestTables, PluginError, Sandbox, convert, descriptor};
@@ -27,6 +28,7 @@ pub struct Plugin {
     descriptor: Arc<Descriptor>,
     world: World,
     ahead: Mutex<Ahead>,
+    meter: Arc<PluginMeter>,
 }
 
 /// What [`Plugin::make_ready`] does outside of calls.
@@ -37,6 +39,10 @@ struct Ahead {
     /// What a call left behind, still to be dropped.
     spent: Option<Store<State>>,
 }
+
+/// What a call leaves: the tables, what the guest wrote in its log, the time in the tables, the guest's memory in bytes, and
+/// the outcome.
+type Called = (Box<dyn AnyTables>, LogBook, Duration, u64, Result<(), CallError>);
 
 /// A fresh instance that waits for its call.
 struct Ready {
@@ -79,12 +85,14 @@ impl Plugin {
     ) -> Result<Self, PluginError> {
         let world = World::of(pre)?;
         let descriptor = describe(&sandbox, &world)?;
+        let meter = sandbox.meters().of(&descriptor.name, PluginKind::Projector);
         Ok(Self {
             sandbox,
             digest,
             descriptor: Arc::new(descriptor),
             world,
             ahead: Mutex::default(),
+            meter,
         })
     }
 
@@ -107,6 +115,7 @@ impl Plugin {
             descriptor: self.descriptor.clone(),
             world: World::Native(project),
             ahead: Mutex::default(),
+            meter: self.meter.clone(),
         }
     }
 
@@ -119,11 +128,15 @@ impl Plugin {
     /// all their changes of this call are to be dropped.
     pub fn project<T: GuestTables>(&self, call: &Call, tables: T) -> (T, CallReport, Result<(), CallError>) {
         let began = Instant::now();
-        let (tables, log, rows_time, result) = self.project_on_stack(call, Box::new(tables));
+        let called = self.project_on_stack(call, Box::new(tables));
+        let (tables, log, rows_time, memory_bytes, result) = called;
         let tables = tables.into_any().downcast::<T>();
         let tables = tables.expect("invariant: the tables are those that were given");
         let (lines, log_dropped) = log.take();
-        let nanos = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let time = began.elapsed();
+        self.meter
+            .called(time.saturating_sub(rows_time), memory_bytes, result.is_ok());
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         (
             *tables,
             CallReport {
@@ -157,11 +170,7 @@ impl Plugin {
         }
     }
 
-    fn project_on_stack(
-        &self,
-        call: &Call,
-        tables: Box<dyn AnyTables>,
-    ) -> (Box<dyn AnyTables>, LogBook, Duration, Result<(), CallError>) {
+    fn project_on_stack(&self, call: &Call, tables: Box<dyn AnyTables>) -> Called {
         let limits = self.sandbox.limits();
         let deadline_ms = limits.call_ms_max.saturating_mul(call.deadline_factor.max(1));
         let deadline = Duration::from_millis(deadline_ms);
@@ -202,11 +211,12 @@ impl Plugin {
         let tables = store.data_mut().tables.take();
         let tables = tables.expect("invariant: a call's tables stay in its store");
         let tables_time = store.data().tables_time;
+        let memory_bytes = store.data().usage.memory_bytes();
         if is_hurried {
             // To give memory back takes as long as a small call.
             self.ahead.lock().spent = Some(store);
         }
-        (tables, log, tables_time, result)
+        (tables, log, tables_time, memory_bytes, result)
     }
 }
 

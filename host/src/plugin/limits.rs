@@ -72,6 +72,11 @@ impl Usage {
         ))
     }
 
+    /// What it has now: memories and tables never shrink.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
     /// What to say if the guest died of too little memory.
     pub(super) fn memory_refusal(&self) -> Option<String> {
         self.refused.map(|refused| {

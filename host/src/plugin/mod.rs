@@ -19,6 +19,7 @@ mod inspect;
 mod limits;
 mod linker;
 mod log_book;
+mod meter;
 mod native;
 mod state;
 mod upcaster;
@@ -32,6 +33,7 @@ pub use error::PluginError;
 pub use guest::Plugin;
 pub use inspect::{Lane, is_upcaster};
 use lamphouse_contract::{Change, ChangeRef, Key, Row, Value, packed};
+pub use meter::{PluginKind, PluginMeter, PluginMeters};
 #[doc(hidden)]
 pub use native::{NativeProject, NativeTables};
 pub use upcaster::{Lifted, Upcaster};

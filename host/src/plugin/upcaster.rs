@@ -13,6 +13,7 @@ use super::bindings::upcasting::UpcasterPluginPre;
 use super::bindings::{types, upcaster_types};
 use super::inspect::Lane;
 use super::log_book::LogBook;
+use super::meter::{PluginKind, PluginMeter};
 use super::state::State;
 use super::{CallError, CallReport, PluginError, Sandbox, convert, descriptor, fault};
 use crate::core::{Class, PluginDigest};
@@ -23,6 +24,7 @@ pub struct Upcaster {
     digest: PluginDigest,
     descriptor: Arc<UpcasterDescriptor>,
     world: World,
+    meter: Arc<PluginMeter>,
 }
 
 /// Linked and ready to be instantiated.
@@ -56,11 +58,13 @@ impl Upcaster {
         world: World,
     ) -> Result<Self, PluginError> {
         let descriptor = Arc::new(describe(&sandbox, &world)?);
+        let meter = sandbox.meters().of(&descriptor.name, PluginKind::Upcaster);
         Ok(Self {
             sandbox,
             digest,
             descriptor,
             world,
+            meter,
         })
     }
 
@@ -93,12 +97,14 @@ impl Upcaster {
     ) -> (CallReport, Result<Vec<Vec<Lifted>>, CallError>) {
         let began = Instant::now();
         let log = LogBook::new(self.sandbox.limits());
-        let result = self.upcast_on_stack(events, deadline_factor, stop, &log);
+        let (memory_bytes, result) = self.upcast_on_stack(events, deadline_factor, stop, &log);
         let (lines, log_dropped) = log.take();
+        let time = began.elapsed();
+        self.meter.called(time, memory_bytes, result.is_ok());
         let report = CallReport {
             log: lines,
             log_dropped,
-            nanos: u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            nanos: u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
             rows_nanos: 0,
         };
         (report, result)
@@ -110,13 +116,13 @@ impl Upcaster {
         deadline_factor: u64,
         stop: &Arc<AtomicBool>,
         log: &LogBook,
-    ) -> Result<Vec<Vec<Lifted>>, CallError> {
+    ) -> (u64, Lists) {
         let limits = self.sandbox.limits();
         let deadline_ms = limits.call_ms_max.saturating_mul(deadline_factor.max(1));
         let deadline = Duration::from_millis(deadline_ms);
         let mut store = self.sandbox.store(log.clone(), None, deadline, stop.clone());
         let called = self.sandbox.on_stack(|| self.world.upcast(&mut store, events));
-        match called {
+        let result = match called {
             Ok(Ok(Ok(lists))) => lists,
             Ok(Ok(Err(failure))) => Err(fault::of_failure(
                 &failure.message,
@@ -126,7 +132,8 @@ impl Upcaster {
             )),
             Ok(Err(error)) => Err(fault::of_trap(&error, store.data(), limits, deadline_ms)),
             Err(no_thread) => Err(fault::no_thread(&no_thread).into()),
-        }
+        };
+        (store.data().usage.memory_bytes(), result)
     }
 }
 

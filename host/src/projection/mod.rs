@@ -16,6 +16,7 @@ mod cache;
 mod dead_letter;
 mod dry_run;
 mod fault;
+mod meter;
 mod pipeline;
 mod profile;
 mod reading;
@@ -33,6 +34,7 @@ mod tests;
 
 pub use dead_letter::{Replay, Replayed};
 pub use dry_run::{DryRunFault, Scratch, dry_run};
+pub use meter::{Faults, Meters, ProjectionMeter, Stages, WorkMeter};
 pub use profile::Profile;
 pub use runner::{Runner, RunnerEvent, RunnerNews, RunnerSpec, Surroundings, SwitchRequest};
 pub use status::{Retry, RunnerStatus, Stop, StopReason};

@@ -69,6 +69,8 @@ pub(crate) struct Pipeline<'a> {
     indexed: bool,
     /// Set when something must end the run after what is applied has been flushed.
     ending: Option<StopReason>,
+    /// Events that are applied in memory, or dealt to workers, since the last flush was made.
+    applied: u64,
 }
 
 impl<'a> Pipeline<'a> {
@@ -120,6 +122,7 @@ impl<'a> Pipeline<'a> {
             announced: false,
             indexed: false,
             ending: None,
+            applied: 0,
         }
     }
 
@@ -282,6 +285,7 @@ impl<'a> Pipeline<'a> {
             live: self.live,
             switch: request.as_ref().map(|request| request.switch.clone()),
             tried: false,
+            events: std::mem::take(&mut self.applied),
         };
         // With more events at hand, writing goes on beside projecting.
         let at_once = self.live && at_head && request.is_none() && self.batches.is_empty();
@@ -317,6 +321,7 @@ impl<'a> Pipeline<'a> {
         let (to, events, at_head, request) = self.in_flight.take()?;
         if let (Some(request), Some(switched)) = (request, written.switched) {
             self.live |= switched.is_ok();
+            self.status.profiler().set_live(self.live);
             // Who asked may have given up; the store knows the outcome.
             let _ = request.reply.send(switched);
         }

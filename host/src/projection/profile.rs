@@ -1,10 +1,13 @@
 //! Where a generation's time goes: counted by the threads that spend it, for whoever wants to know why a rebuild takes as
 //! long as it does.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use super::meter::{ProjectionMeter, WorkMeter};
 
 /// What a runner did since it was started. Times are those of the threads that did the work: they overlap, so that their
 /// sum may be more than the time that passed. All times are in nanoseconds.
@@ -43,9 +46,11 @@ pub struct Profile {
     pub rest_ns: u64,
 }
 
-/// Counts for a [`Profile`], from several threads.
+/// Counts for a [`Profile`], from several threads, and for the projection's meter, which outlives the runner.
 #[derive(Debug, Default)]
 pub(crate) struct Profiler {
+    meter: Arc<ProjectionMeter>,
+    live: AtomicBool,
     read_events: AtomicU64,
     read_ns: AtomicU64,
     extract_ns: AtomicU64,
@@ -71,6 +76,18 @@ pub(crate) struct RowCounts {
     pub(crate) misses: u64,
 }
 
+/// What a flush brought into the tables.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Flushed {
+    pub(crate) rows: u64,
+    /// Events whose effects are in these rows.
+    pub(crate) events: u64,
+    /// Positions that the checkpoint moved over.
+    pub(crate) positions: u64,
+    /// Events that were parked.
+    pub(crate) parked: u64,
+}
+
 fn add(counter: &AtomicU64, amount: u64) {
     // Each counter is read by itself.
     counter.fetch_add(amount, Ordering::Relaxed);
@@ -81,17 +98,46 @@ fn nanos(time: Duration) -> u64 {
 }
 
 impl Profiler {
+    pub(crate) fn of(meter: Arc<ProjectionMeter>) -> Self {
+        Self {
+            meter,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn meter(&self) -> &ProjectionMeter {
+        &self.meter
+    }
+
+    /// Whether what is done from now on is done for public tables.
+    pub(crate) fn set_live(&self, live: bool) {
+        self.live.store(live, Ordering::Relaxed);
+    }
+
+    fn work(&self) -> &WorkMeter {
+        match self.live.load(Ordering::Relaxed) {
+            true => &self.meter.live,
+            false => &self.meter.building,
+        }
+    }
+
     /// A read, of which some time went into declared fields.
     pub(crate) fn read(&self, events: usize, time: Duration, extracting: Duration) {
         add(&self.read_events, events as u64);
         add(&self.read_ns, nanos(time.saturating_sub(extracting)));
         add(&self.extract_ns, nanos(extracting.min(time)));
+        let stages = &self.work().stages;
+        stages.read.add_time(time.saturating_sub(extracting));
+        stages.extract.add_time(extracting.min(time));
     }
 
     /// The same of upcasting.
     pub(crate) fn upcast(&self, time: Duration, extracting: Duration) {
         add(&self.upcast_ns, nanos(time.saturating_sub(extracting)));
         add(&self.extract_ns, nanos(extracting.min(time)));
+        let stages = &self.work().stages;
+        stages.upcast.add_time(time.saturating_sub(extracting));
+        stages.extract.add_time(extracting.min(time));
     }
 
     /// A call, of all workers together; `events` is 0 where it failed.
@@ -100,22 +146,38 @@ impl Profiler {
         add(&self.calls, u64::from(events > 0));
         add(&self.plugin_ns, all_ns.saturating_sub(rows_ns));
         add(&self.rows_ns, rows_ns);
+        let work = self.work();
+        work.batches.record(Duration::from_nanos(all_ns));
+        work.stages.plugin.add(all_ns.saturating_sub(rows_ns));
+        work.stages.rows.add(rows_ns);
     }
 
     pub(crate) fn rows(&self, counts: RowCounts) {
         add(&self.changes, counts.changes);
         add(&self.cache_hits, counts.hits);
         add(&self.cache_misses, counts.misses);
+        let work = self.work();
+        work.changes.add(counts.changes);
+        work.cache_hits.add(counts.hits);
+        work.cache_misses.add(counts.misses);
     }
 
-    pub(crate) fn flushed(&self, rows: usize, time: Duration) {
+    pub(crate) fn flushed(&self, flushed: Flushed, time: Duration) {
         add(&self.flushes, 1);
         add(&self.flush_ns, nanos(time));
-        add(&self.rows_written, rows as u64);
+        add(&self.rows_written, flushed.rows);
+        let work = self.work();
+        work.flushes.record(time);
+        work.stages.flush.add_time(time);
+        work.rows.add(flushed.rows);
+        work.events.add(flushed.events);
+        work.positions.add(flushed.positions);
+        self.meter.parked.add(flushed.parked);
     }
 
     pub(crate) fn rested(&self, time: Duration) {
         add(&self.rest_ns, nanos(time));
+        self.work().stages.rest.add_time(time);
     }
 
     pub(crate) fn profile(&self) -> Profile {

@@ -181,7 +181,9 @@ impl Reading {
             let mut batch = source.done_with().unwrap_or_else(|| self.new_batch());
             if let Some(reader) = &mut source.reader {
                 let (events_max, bytes_max) = self.sizes();
-                let _span = tracing::debug_span!("read", after = checkpoint.position.0).entered();
+                let (projection, generation) = self.status.names();
+                let after = checkpoint.position.0;
+                let _span = tracing::debug_span!("read", projection, generation, after).entered();
                 let head = reader.read_to_head(checkpoint.position, events_max, bytes_max, &mut batch)?;
                 if let Some(head) = head {
                     return Ok((head, Some(batch)));
@@ -206,7 +208,8 @@ impl Reading {
     /// The next events that are wanted.
     fn read(&self, after: Position, head: Head, source: &mut Source) -> Result<Arc<EventBatch>, LogError> {
         let (events_max, bytes_max) = self.sizes();
-        let _span = tracing::debug_span!("read", after = after.0).entered();
+        let (projection, generation) = self.status.names();
+        let _span = tracing::debug_span!("read", projection, generation, after = after.0).entered();
         let shared = self
             .tail
             .read(&*self.log, after, head, &self.filter, events_max, bytes_max)?;

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parking_lot::Mutex;
 
 use super::fault::Parking;
+use super::meter::Meters;
 use super::pipeline::{FellApart, Pipeline};
 use super::reading::Reading;
 use super::rows::{Indexer, Rows};
@@ -39,6 +40,8 @@ pub struct Surroundings {
     pub live: Arc<AtomicUsize>,
     /// Rings after each flush that is in the database, and so after each cutover.
     pub written: Bell,
+    /// What the host's projections did.
+    pub meters: Arc<Meters>,
     /// Where runners report.
     pub events: Sender<RunnerEvent>,
 }
@@ -141,7 +144,9 @@ impl Runner {
             generation,
             run: RUNS.fetch_add(1, Ordering::Relaxed),
         };
-        let status = Arc::new(RunnerStatus::of(&spec.generation));
+        let meter = surroundings.meters.of(spec.generation.projection.as_str());
+        let status = Arc::new(RunnerStatus::of(&spec.generation, meter));
+        status.profiler().set_live(spec.live);
         status.set_checkpoint(spec.generation.checkpoint.position);
         let stop = Arc::new(AtomicBool::new(false));
         let (control, controls) = unbounded();

@@ -1,11 +1,13 @@
 //! What a runner says of itself while it runs.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::meter::ProjectionMeter;
 use super::profile::{Profile, Profiler};
 use crate::core::{EventId, Position};
 use crate::plugin::LogLine;
@@ -83,11 +85,17 @@ pub struct Stop {
 }
 
 impl RunnerStatus {
-    pub(crate) fn of(generation: &GenerationRecord) -> Self {
+    pub(crate) fn of(generation: &GenerationRecord, meter: Arc<ProjectionMeter>) -> Self {
         Self {
+            profiler: Profiler::of(meter),
             names: (generation.projection.to_string(), generation.id.to_string()),
             ..Self::default()
         }
+    }
+
+    /// The projection and its generation, for those who tell of it.
+    pub(crate) fn names(&self) -> (&str, &str) {
+        (&self.names.0, &self.names.1)
     }
 
     /// The committed checkpoint.
@@ -202,6 +210,7 @@ impl RunnerStatus {
     pub(crate) fn set_retrying(&self, retry: Option<Retry>) {
         let (projection, generation) = &self.names;
         let mut retrying = self.retrying.lock();
+        self.profiler.meter().retries.add(u64::from(retry.is_some()));
         let since = retrying.as_ref().map(|(since, _)| *since);
         match (&retry, since) {
             (Some(retry), _) if retry.attempts.is_power_of_two() => tracing::warn!(

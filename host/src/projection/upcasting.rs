@@ -96,7 +96,9 @@ impl Upcasting {
     }
 
     fn lift(&self, reading: &Reading, batch: &Arc<EventBatch>) -> Lifted {
-        let _span = tracing::debug_span!("upcast", events = batch.len()).entered();
+        let (projection, generation) = reading.status.names();
+        let events = batch.len();
+        let _span = tracing::debug_span!("upcast", projection, generation, events).entered();
         let most = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         let mut lifting = Lifting {
             filter: &self.wanted,

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
 use super::backoff::Backoff;
+use super::profile::Flushed;
 use super::status::{Retry, RunnerStatus};
 use crate::core::Class;
 use crate::core::bell::Bell;
@@ -21,6 +22,8 @@ pub(crate) struct Write {
     pub(crate) switch: Option<Switch>,
     /// Whether it was tried before, with an outcome that is not known.
     pub(crate) tried: bool,
+    /// Events whose effects it brings.
+    pub(crate) events: u64,
 }
 
 /// What came of a flush.
@@ -75,8 +78,9 @@ impl Writing {
     }
 
     fn flush(&self, write: &Write) -> Result<(), StoreError> {
-        let _span =
-            tracing::debug_span!("flush", to = write.flush.to.position.0, live = write.live).entered();
+        let (projection, generation) = self.status.names();
+        let to = write.flush.to.position.0;
+        let _span = tracing::debug_span!("flush", projection, generation, to, live = write.live).entered();
         self.writer.lock().flush(&write.flush, write.live)
     }
 
@@ -91,8 +95,18 @@ impl Writing {
         if result.is_ok() {
             let written =
                 |table: &TableFlush| table.inserts.len() + table.upserts.len() + table.removes.len();
-            let rows = write.flush.tables.iter().map(written).sum();
-            self.status.profiler().flushed(rows, time);
+            let (from, to) = (write.flush.from.position, write.flush.to.position);
+            let flushed = Flushed {
+                rows: write.flush.tables.iter().map(written).sum::<usize>() as u64,
+                events: write.events,
+                positions: to.0.saturating_sub(from.0),
+                parked: write
+                    .flush
+                    .letters
+                    .as_ref()
+                    .map_or(0, |letters| letters.park.len() as u64),
+            };
+            self.status.profiler().flushed(flushed, time);
             self.status.set_checkpoint(write.flush.to.position);
             self.written.ring();
         }

@@ -263,6 +263,27 @@ event!(
 );
 
 event!(
+    /// A request was answered.
+    DEBUG RequestAnswered {
+        /// The id that it came with, or was given.
+        request_id: &'a str,
+        /// The method.
+        method: &'a str,
+        /// The template of its path.
+        route: &'a str,
+        /// The status of the answer.
+        status: u16,
+        /// Time to the beginning of the answer.
+        time_ms: f64,
+        /// Whose token it came with; empty without.
+        token: &'a str,
+        /// The trace that it belongs to; empty without a collector.
+        trace_id: &'a str,
+    }
+    "A request was answered"
+);
+
+event!(
     /// A subscription is ended because its client does not keep up.
     WARN SubscriberDropped {
         /// Whose token it was.

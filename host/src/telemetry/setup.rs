@@ -2,8 +2,14 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+use super::traces;
+use crate::core::limits::TraceExport;
 
 /// How lines of the log look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -15,28 +21,37 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends events to standard error. `RUST_LOG` decides what is shown; without it `default` does, for example
-/// `info` or `lamphouse=debug,info`; with the latter, each read, upcasting, call and flush is told with its time. A second call in one process changes nothing.
-pub fn setup(format: LogFormat, default: &str) {
+/// Sends events to standard error, and spans to a collector where one is named. `RUST_LOG` decides what is shown; without
+/// it `default` does, for example `info` or `lamphouse=debug,info`; with the latter, each request, and each read,
+/// upcasting, call and flush, is told with its time. A second call in one process changes nothing.
+///
+/// # Errors
+/// When nothing can be sent to that collector at all. One that is away is no error.
+pub fn setup(format: LogFormat, default: &str, export: Option<&TraceExport>) -> Result<(), String> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(text) if !text.is_empty() => EnvFilter::new(text),
         _ => EnvFilter::new(default),
     };
+    // A request is told in one line when it was answered; its span is for the collector.
+    let filter = filter.and(filter_fn(|metadata| {
+        !(metadata.is_span() && metadata.target() == traces::REQUEST)
+    }));
     let coloured =
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         // Each stage of a pipeline is a span at the level of debugging, told with its time when it ends.
         .with_span_events(FmtSpan::CLOSE)
         .with_writer(std::io::stderr)
         .with_ansi(coloured);
-    // It only fails when a subscriber is there already, as in a test; then that one goes on.
-    let _ = match format {
-        LogFormat::Text => builder.with_target(false).try_init(),
-        LogFormat::Json => builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .try_init(),
+    let lines = match format {
+        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
     };
+    let traces = export.map(traces::layer).transpose()?;
+    // It only fails when a subscriber is there already, as in a test; then that one goes on.
+    let _ = Registry::default()
+        .with(traces)
+        .with(lines.with_filter(filter))
+        .try_init();
+    Ok(())
 }

@@ -233,6 +233,8 @@ fn the_document_names_every_route() {
         paths,
         [
             "/healthz",
+            "/metrics",
+            "/readyz",
             "/v1/append",
             "/v1/changes",
             "/v1/events",

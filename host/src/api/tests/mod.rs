@@ -4,6 +4,7 @@ mod audit;
 mod log;
 mod subscribe;
 mod tables;
+mod watch;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,13 +12,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{RemoteOperator, Shared, Subscriptions, Token, bind, serve};
+use super::{RemoteOperator, Shared, Subscriptions, Token, Watch, bind, serve};
 use crate::config::DatabaseUrl;
 use crate::core::bell::Bell;
 use crate::core::clock::Clock;
 use crate::core::limits::{AppendLimits, PluginLimits, StateLimits};
 use crate::deploy::States;
-use crate::deploy::operator::{HostInfo, HostStatus, LogStatus, OperateError, Operator, Outcome, Verb};
+use crate::deploy::operator::{
+    HostInfo, HostStatus, LogStatus, OperateError, Operator, Outcome, ProjectionStatus, Verb,
+};
 use crate::plugin::Sandbox;
 use crate::tables::{QueryLimits, TableStore};
 
@@ -25,6 +28,7 @@ use crate::tables::{QueryLimits, TableStore};
 struct Recorder {
     asked: Mutex<Vec<(String, Verb)>>,
     problems: Mutex<Vec<String>>,
+    projections: Mutex<Vec<ProjectionStatus>>,
 }
 
 impl Operator for Recorder {
@@ -33,6 +37,7 @@ impl Operator for Recorder {
             host: HostInfo {
                 running: true,
                 role: "owner".to_owned(),
+                settled: true,
                 ..HostInfo::default()
             },
             log: LogStatus {
@@ -40,7 +45,7 @@ impl Operator for Recorder {
                 id: "an-id".to_owned(),
                 head: 42,
             },
-            projections: Vec::new(),
+            projections: self.projections.lock().clone(),
             upcasters: Vec::new(),
             files: Vec::new(),
             problems: self.problems.lock().clone(),
@@ -75,6 +80,7 @@ struct Host {
     address: SocketAddr,
     operator: Arc<Recorder>,
     written: Bell,
+    watch: Watch,
     shared: Shared,
     token: Token,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
@@ -84,11 +90,19 @@ struct Host {
 
 impl Host {
     fn start() -> Self {
-        Self::on(None)
+        Self::with(None, Watch::default())
     }
 
     /// With these read tables; else with none.
     fn on(store: Option<Arc<dyn TableStore>>) -> Self {
+        Self::with(store, Watch::default())
+    }
+
+    fn watched(watch: Watch) -> Self {
+        Self::with(None, watch)
+    }
+
+    fn with(store: Option<Arc<dyn TableStore>>, watch: Watch) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -127,6 +141,7 @@ impl Host {
             },
             subscriptions: Subscriptions::new(&log_there, &store_there, &written, SUBSCRIPTIONS_MAX),
             body_bytes_max: 1 << 20,
+            watch: watch.clone(),
         };
         runtime.spawn(serve(listener, shared.clone(), token.clone(), async {
             let _ = stopped.await;
@@ -135,6 +150,7 @@ impl Host {
             address,
             operator,
             written,
+            watch,
             shared,
             token,
             stop: Some(stop),
@@ -260,18 +276,6 @@ fn a_body_must_be_a_verb_in_json() {
     let (status, answer) = post("application/json", &" ".repeat((64 << 10) + 1));
     assert_eq!(status, 413, "{answer}");
     assert_eq!(host.operator.asked.lock().len(), 1);
-}
-
-#[test]
-fn health_needs_no_token_and_follows_the_status() {
-    let host = Host::start();
-    let request = "GET /healthz HTTP/1.1\nHost: HOST\nConnection: close\n\n";
-    assert_eq!(host.raw(request).0, 200);
-    host.operator
-        .problems
-        .lock()
-        .push("the folder is gone".to_owned());
-    assert_eq!(host.raw(request).0, 503);
 }
 
 #[test]

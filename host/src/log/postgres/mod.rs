@@ -27,8 +27,8 @@ use super::query::{self, Bound, COLUMNS, Span};
 use super::route::Measures;
 use super::settings::DatabaseLimits;
 use super::{
-    AppendRequest, Appended, EventLog, EventQuery, Head, ImportCursor, ImportEvent, LogError, LogReader,
-    migrate, validate,
+    AppendMeter, AppendRequest, Appended, EventLog, EventQuery, Head, ImportCursor, ImportEvent, LogError,
+    LogReader, migrate, validate,
 };
 use crate::core::clock::Clock;
 use crate::core::limits::AppendLimits;
@@ -63,6 +63,7 @@ pub(super) struct PostgresLog {
     heads: Heads,
     // Both end with their threads and tasks when dropped.
     group: Group,
+    meter: AppendMeter,
     _listen: listen::Listen,
 }
 
@@ -130,6 +131,7 @@ impl PostgresLog {
             limits: limits.clone(),
             signal,
             group,
+            meter: AppendMeter::default(),
             _listen: listen,
         })
     }
@@ -154,7 +156,10 @@ impl EventLog for PostgresLog {
     }
 
     fn append(&self, request: AppendRequest) -> Result<Appended, LogError> {
-        self.group.append(validate::append(request, &self.limits)?)
+        let events = request.streams.iter().map(|stream| stream.events.len()).sum();
+        self.meter.measure(events, || {
+            self.group.append(validate::append(request, &self.limits)?)
+        })
     }
 
     fn append_own(&self, request: AppendRequest) -> Result<Appended, LogError> {
@@ -242,6 +247,10 @@ impl EventLog for PostgresLog {
 
     fn signal(&self) -> Arc<Signal> {
         Arc::clone(&self.signal)
+    }
+
+    fn meter(&self) -> Option<&AppendMeter> {
+        Some(&self.meter)
     }
 }
 

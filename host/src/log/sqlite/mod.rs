@@ -24,8 +24,8 @@ use super::reading::stored_time;
 use super::route::Measures;
 use super::settings::DatabaseLimits;
 use super::{
-    AppendRequest, Appended, EventLog, EventQuery, Head, ImportCursor, ImportEvent, LogError, LogReader,
-    migrate, validate,
+    AppendMeter, AppendRequest, Appended, EventLog, EventQuery, Head, ImportCursor, ImportEvent, LogError,
+    LogReader, migrate, validate,
 };
 use crate::core::clock::Clock;
 use crate::core::limits::AppendLimits;
@@ -47,6 +47,7 @@ pub(super) struct SqliteLog {
     idle: Mutex<Vec<Connection>>,
     // Both end their threads when dropped.
     group: Group,
+    meter: AppendMeter,
     _watch: watch::Watch,
 }
 
@@ -126,6 +127,7 @@ impl SqliteLog {
             signal,
             idle: Mutex::default(),
             group,
+            meter: AppendMeter::default(),
             _watch: watch,
         })
     }
@@ -177,7 +179,10 @@ impl EventLog for SqliteLog {
     }
 
     fn append(&self, request: AppendRequest) -> Result<Appended, LogError> {
-        self.group.append(validate::append(request, &self.limits)?)
+        let events = request.streams.iter().map(|stream| stream.events.len()).sum();
+        self.meter.measure(events, || {
+            self.group.append(validate::append(request, &self.limits)?)
+        })
     }
 
     fn append_own(&self, request: AppendRequest) -> Result<Appended, LogError> {
@@ -269,6 +274,10 @@ impl EventLog for SqliteLog {
 
     fn signal(&self) -> Arc<Signal> {
         Arc::clone(&self.signal)
+    }
+
+    fn meter(&self) -> Option<&AppendMeter> {
+        Some(&self.meter)
     }
 }
 

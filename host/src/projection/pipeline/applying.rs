@@ -37,11 +37,16 @@ impl Pipeline<'_> {
             let sifted = self.parking.sift(batch, from);
             let applied = match sifted.events.len() {
                 0 => Ok(()),
-                _ if self.workers.are_ahead() => {
+                events if self.workers.are_ahead() => {
                     self.workers.deal_ahead(&sifted.events);
+                    self.applied += events as u64;
                     Ok(())
                 }
-                events => self.apply(&sifted.events, 0..events, true),
+                events => {
+                    let applied = self.apply(&sifted.events, 0..events, true);
+                    self.applied += applied.as_ref().map_or_else(|(_, done)| *done, |()| events) as u64;
+                    applied
+                }
             };
             let (stop, done) = match (applied, sifted.halt) {
                 (Ok(()), None) => return Ok(()),
@@ -146,7 +151,9 @@ impl Pipeline<'_> {
                 stop: self.stop.clone(),
             };
             let first = batch.position(range.start).0;
-            let span = tracing::debug_span!("project", first, events = range.len()).entered();
+            let (projection, generation) = self.status.names();
+            let events = range.len();
+            let span = tracing::debug_span!("project", projection, generation, first, events).entered();
             self.status.set_call(0, Some(Instant::now()));
             let (report, result) = self.workers.project(&self.spec.plugin, call);
             self.status.set_call(0, None);

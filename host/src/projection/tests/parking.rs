@@ -258,6 +258,7 @@ impl Bench {
                 },
                 live: Arc::new(AtomicUsize::new(0)),
                 written: Bell::default(),
+                meters: Arc::default(),
                 events,
             };
             let spec = RunnerSpec {

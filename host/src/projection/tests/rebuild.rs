@@ -185,6 +185,7 @@ impl Bench {
             limits,
             live: Arc::new(AtomicUsize::new(0)),
             written: Bell::default(),
+            meters: Arc::default(),
             events,
         };
         let spec = RunnerSpec {

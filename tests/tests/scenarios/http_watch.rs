@@ -1,0 +1,626 @@
+//! What a host is watched by: metrics, readiness, health, and the files of `docs/monitoring`.
+
+mod files;
+mod page;
+mod traces;
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use lamphouse_tests::host::{Host, of};
+use lamphouse_tests::puppet::puppet;
+use lamphouse_tests::{Database, Project, log_file, on_each_database, wait};
+use serde_json::{Value, json};
+
+use self::page::Page;
+
+on_each_database!(
+    a_scrape_tells_the_truth_over_a_rebuild_a_cutover_a_fault_and_dead_letters,
+    readiness_follows_the_tables_and_health_does_not,
+    a_standby_is_not_ready_until_the_owner_is_gone,
+    a_request_under_way_at_the_end_is_answered_and_what_is_applied_is_flushed,
+    every_request_has_one_line_in_the_log_as_json,
+);
+
+/// A running host, and how it is asked.
+struct Asked<'p> {
+    address: String,
+    token: &'p str,
+}
+
+/// An answer.
+struct Answer {
+    status: u16,
+    header: String,
+    body: String,
+}
+
+fn token(project: &Project) -> String {
+    std::fs::read_to_string(project.path(".lamphouse/token"))
+        .unwrap()
+        .trim()
+        .to_owned()
+}
+
+/// Where this process listens, as its log says: what is recorded is the owner's.
+fn address(host: &Host) -> String {
+    wait::until("the address in the log", wait::SHORT, || {
+        let log = host.log();
+        let line = log.lines().rev().find(|line| line.contains("The host is up"));
+        let said = line.ok_or_else(|| log.clone())?;
+        let rest = said
+            .split("address=\"")
+            .nth(1)
+            .or_else(|| said.split("\"address\":\"").nth(1));
+        let address = rest.and_then(|rest| rest.split('"').next());
+        address.map(str::to_owned).ok_or_else(|| said.to_owned())
+    })
+}
+
+impl<'p> Asked<'p> {
+    fn of(host: &Host, token: &'p str) -> Self {
+        Self {
+            address: address(host),
+            token,
+        }
+    }
+
+    fn send(&self, request: &str, body: &str) -> Answer {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+        let length = body.len();
+        let rest = format!(
+            "Host: {}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}",
+            self.address
+        );
+        stream.write_all(format!("{request}{rest}").as_bytes()).unwrap();
+        read(&mut stream)
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        let token = self.token;
+        self.send(
+            &format!("GET {path} HTTP/1.1\r\nAuthorization: Bearer {token}\r\n"),
+            "",
+        )
+    }
+
+    fn get_without_token(&self, path: &str) -> Answer {
+        self.send(&format!("GET {path} HTTP/1.1\r\n"), "")
+    }
+
+    fn append(&self, header: &str, streams: &[Value]) -> Answer {
+        let token = self.token;
+        let request = format!("POST /v1/append HTTP/1.1\r\nAuthorization: Bearer {token}\r\n{header}");
+        self.send(&request, &json!({ "streams": streams }).to_string())
+    }
+
+    fn scrape(&self) -> Page {
+        let answer = self.get("/metrics");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        page::read(&answer.body).unwrap_or_else(|why| panic!("{why}\n{}", answer.body))
+    }
+}
+
+fn read(stream: &mut TcpStream) -> Answer {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (header, body) = text
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("no answer: {text}"));
+    let status = header.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = match header.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        true => unchunked(body),
+        false => body.to_owned(),
+    };
+    Answer {
+        status,
+        header: header.to_ascii_lowercase(),
+        body,
+    }
+}
+
+fn unchunked(mut rest: &str) -> String {
+    let mut all = String::new();
+    while let Some((size, tail)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        all.push_str(&tail[..size]);
+        rest = tail[size..].trim_start_matches("\r\n");
+        if size == 0 {
+            break;
+        }
+    }
+    all
+}
+
+fn event(event_type: &str, data: u64) -> Value {
+    json!({"event_type": event_type, "data": data, "metadata": {"reason": "Appended by an end-to-end scenario"}})
+}
+
+fn stream(id: &str, events: &[Value]) -> Value {
+    json!({"stream_id": id, "stream_type": "test", "events": events})
+}
+
+fn import(project: &Project, name: &str, count: u64) {
+    let line = |number| log_file::line(&format!("s-{}", number % 50), "Put", &json!(number));
+    project.import_lines(name, (0..count).map(line));
+}
+
+/// The puppet without an index, so that its cache is simple.
+fn named(version: &str) -> Vec<u8> {
+    puppet(&[("version", version), ("index", "none")])
+}
+
+/// A sample by its name and labels; 0 where there is none yet.
+fn value(page: &Page, name: &str, labels: &[(&str, &str)]) -> f64 {
+    page.value(name, labels).unwrap_or(0.0)
+}
+
+const OF_PUPPET: (&str, &str) = ("projection", "puppet");
+
+fn applied(page: &Page) -> f64 {
+    page.sum("lamphouse_projection_events_applied_total", &[OF_PUPPET])
+}
+
+fn a_scrape_tells_the_truth_over_a_rebuild_a_cutover_a_fault_and_dead_letters(database: Database) {
+    let settings = "[projection]\non_fault = \"dead-letter\"\n[pipeline]\nbatch_events_max = 200\nflush_events_max = 500\n";
+    let project = Project::with_settings(database, settings);
+    import(&project, "log", 3_000);
+    project.deploy_bytes(&named("1.0.0"), "puppet");
+    let host = project.serve();
+    host.wait_level("puppet");
+    let token = token(&project);
+    let asked = Asked::of(&host, &token);
+    let mut pages = vec![asked.scrape()];
+    let first = &pages[0];
+    assert_eq!(value(first, "lamphouse_log_head_position", &[]), 3_000.0);
+    assert_eq!(
+        value(first, "lamphouse_projection_checkpoint_position", &[OF_PUPPET]),
+        3_000.0
+    );
+    assert_eq!(applied(first), 3_000.0);
+    assert_eq!(
+        value(
+            first,
+            "lamphouse_projection_state",
+            &[OF_PUPPET, ("state", "live")]
+        ),
+        1.0
+    );
+    assert_eq!(
+        first.sum(
+            "lamphouse_projection_cutovers_total",
+            &[OF_PUPPET, ("outcome", "done")]
+        ),
+        1.0
+    );
+    assert!(first.sum("lamphouse_flush_duration_seconds_count", &[OF_PUPPET]) >= 6.0);
+    assert!(first.sum("lamphouse_batch_duration_seconds_count", &[OF_PUPPET]) >= 15.0);
+    assert_eq!(
+        value(first, "lamphouse_plugin_files", &[("state", "deployed")]),
+        1.0
+    );
+
+    // Appended here, and no other way: one call of ten, ninety of one.
+    let ten: Vec<Value> = (0..10).map(|number| event("Put", number)).collect();
+    assert_eq!(asked.append("", &[stream("a-0", &ten)]).status, 200);
+    for number in 1..=90 {
+        let id = format!("a-{}", number % 7);
+        assert_eq!(
+            asked.append("", &[stream(&id, &[event("Put", number)])]).status,
+            200
+        );
+    }
+    host.wait_level("puppet");
+    let page = asked.scrape();
+    assert_eq!(value(&page, "lamphouse_appended_events_total", &[]), 100.0);
+    assert_eq!(
+        value(&page, "lamphouse_appends_total", &[("outcome", "appended")]),
+        91.0
+    );
+    assert_eq!(applied(&page), 3_100.0);
+    assert_eq!(
+        value(
+            &page,
+            "lamphouse_projection_events_applied_total",
+            &[OF_PUPPET, ("work", "live")]
+        ),
+        100.0
+    );
+    let asked_for = [("route", "/v1/append"), ("method", "POST"), ("status", "2xx")];
+    assert_eq!(value(&page, "lamphouse_http_requests_total", &asked_for), 91.0);
+    pages.push(page);
+
+    // A rebuild while events flow.
+    let before = of(&project.status().unwrap(), "puppet")["live"]["generation"].clone();
+    project.deploy_bytes(&named("1.1.0"), "puppet");
+    let mut flowed = 0;
+    wait::until("the cutover", wait::LONG, || {
+        assert_eq!(
+            asked.append("", &[stream("b", &[event("Put", flowed)])]).status,
+            200
+        );
+        flowed += 1;
+        pages.push(asked.scrape());
+        let status = project.status()?;
+        let live = &of(&status, "puppet")["live"];
+        match live["version"] == "1.1.0" && live["generation"] != before {
+            true => Ok(()),
+            false => Err(format!("{status:#}")),
+        }
+    });
+    host.wait_level("puppet");
+    let head = 3_100 + flowed;
+    let page = asked.scrape();
+    assert_eq!(value(&page, "lamphouse_log_head_position", &[]), head as f64);
+    assert_eq!(value(&page, "lamphouse_projection_lag_events", &[OF_PUPPET]), 0.0);
+    // The second generation went through the whole log, the first up to the cutover.
+    let building = [OF_PUPPET, ("work", "building")];
+    let rebuilt = value(&page, "lamphouse_projection_positions_total", &building);
+    assert!(rebuilt >= 6_100.0, "{rebuilt}");
+    let all = applied(&page);
+    assert!(
+        (3_000 + head) as f64 <= all && all <= (2 * head) as f64,
+        "{all} of {head}"
+    );
+    assert_eq!(
+        page.sum(
+            "lamphouse_projection_cutovers_total",
+            &[OF_PUPPET, ("outcome", "done")]
+        ),
+        2.0
+    );
+    let generations = page.labels("lamphouse_generation_checkpoint_position", "generation");
+    assert_eq!(
+        generations.len(),
+        1,
+        "retired ones are not shown: {generations:?}"
+    );
+    pages.push(page);
+
+    // Five events that are parked, and one at which everything stops.
+    let poison = [event("Panic", 1), event("Put", 2), event("Put", 3)];
+    assert_eq!(asked.append("", &[stream("p", &poison)]).status, 200);
+    let other = [event("Fail", 1), event("Put", 2)];
+    assert_eq!(asked.append("", &[stream("q", &other)]).status, 200);
+    host.wait_status("five dead letters", wait::LONG, |status| {
+        let live = &of(status, "puppet")["live"];
+        live["parked_events"] == 5 && live["lag_events"] == 0
+    });
+    let page = asked.scrape();
+    assert_eq!(
+        value(&page, "lamphouse_projection_parked_events", &[OF_PUPPET]),
+        5.0
+    );
+    assert_eq!(
+        value(&page, "lamphouse_projection_parked_streams", &[OF_PUPPET]),
+        2.0
+    );
+    assert_eq!(
+        value(
+            &page,
+            "lamphouse_dead_letters_total",
+            &[OF_PUPPET, ("outcome", "parked")]
+        ),
+        5.0
+    );
+    assert_eq!(applied(&page), all, "parked events are not applied");
+    assert_eq!(value(&page, "lamphouse_projection_healthy", &[OF_PUPPET]), 0.0);
+    pages.push(page);
+    project.ok(&[
+        "dead-letters",
+        "discard",
+        "puppet",
+        "--stream",
+        "q",
+        "--reason",
+        "They were never right",
+    ]);
+    host.wait_level("puppet");
+    let page = asked.scrape();
+    assert_eq!(
+        value(
+            &page,
+            "lamphouse_dead_letters_total",
+            &[OF_PUPPET, ("outcome", "discarded")]
+        ),
+        2.0
+    );
+    pages.push(page);
+
+    let of_plugin = [("plugin", "puppet"), ("kind", "projector")];
+    let last = pages.last().unwrap();
+    let memory = value(last, "lamphouse_plugin_memory_peak_bytes", &of_plugin);
+    assert!((65_536.0..268_435_456.0).contains(&memory), "{memory}");
+    let ran = value(last, "lamphouse_plugin_run_seconds_total", &of_plugin);
+    assert!(ran > 0.0 && ran < 3_600.0, "{ran}");
+    assert!(value(last, "lamphouse_plugin_failed_calls_total", &of_plugin) >= 2.0);
+
+    page::assert_no_count_goes_back(&pages);
+    files::every_metric_that_they_name_is_there(last);
+    page::assert_python_reads(&asked.get("/metrics").body);
+    host.stop();
+}
+
+fn readiness_follows_the_tables_and_health_does_not(database: Database) {
+    // [host] is the last section before these. So small a share of the time that a build is seen.
+    let settings =
+        "ready_lag_events_max = 5\n[pipeline]\nbatch_events_max = 100\nrebuild_share_percent = 2\n";
+    let project = Project::with_settings(database, settings);
+    import(&project, "log", 4_000);
+    project.deploy_bytes(&named("1.0.0"), "puppet");
+    let mut host = project.start();
+    let asked = wait::until("a token", wait::SHORT, || {
+        std::fs::read_to_string(project.path(".lamphouse/token")).map_err(|error| error.to_string())
+    });
+    let token = asked.trim().to_owned();
+    let asked = Asked::of(&host, &token);
+    // From its first answer on until the tables are there.
+    let mut said = BTreeMap::new();
+    wait::until("the host to be ready", wait::LONG, || {
+        assert!(host.is_running(), "{}", host.log());
+        let (full, bare) = (asked.get("/readyz"), asked.get_without_token("/readyz"));
+        assert_eq!(asked.get_without_token("/healthz").status, 200);
+        if full.status == 200 {
+            assert_eq!(full.body, "ready\n");
+            return Ok(());
+        }
+        assert!(
+            bare.status == 200 || !bare.body.contains("puppet"),
+            "{}",
+            bare.body
+        );
+        said.insert(full.body.clone(), bare.body);
+        Err(full.body)
+    });
+    let status = project.status().unwrap();
+    assert!(!of(&status, "puppet")["live"].is_null(), "{status:#}");
+    let first_build = said
+        .keys()
+        .any(|full| full.contains("puppet has no public tables yet"));
+    assert!(first_build, "{said:?}");
+
+    // A later build is beside the tables.
+    project.deploy_bytes(&named("1.1.0"), "puppet");
+    host.wait_status("a build beside", wait::LONG, |status| {
+        of(status, "puppet")["others"]
+            .as_array()
+            .is_some_and(|others| others.iter().any(|other| other["state"] == "building"))
+    });
+    assert_eq!(asked.get("/readyz").status, 200, "{}", asked.get("/readyz").body);
+    host.wait_version("puppet", "1.1.0");
+
+    // A fault: the tables stay, and are fresh enough, until more has come than may wait.
+    assert_eq!(asked.append("", &[stream("p", &[event("Panic", 1)])]).status, 200);
+    host.wait_status("the fault", wait::LONG, |status| {
+        of(status, "puppet")["state"] == "faulted"
+    });
+    assert_eq!(asked.get("/readyz").status, 200);
+    let more: Vec<Value> = (0..6).map(|number| event("Put", number)).collect();
+    assert_eq!(asked.append("", &[stream("r", &more)]).status, 200);
+    let answer = wait::until("the host not to be ready", wait::SHORT, || {
+        let answer = asked.get("/readyz");
+        match answer.status {
+            503 => Ok(answer.body),
+            _ => Err(answer.body),
+        }
+    });
+    // What admins did is in the log too.
+    assert!(
+        answer.starts_with("puppet is ") && answer.contains("ready_lag_events_max is 5"),
+        "{answer}"
+    );
+    let page = asked.scrape();
+    assert_eq!(value(&page, "lamphouse_ready", &[]), 0.0);
+    assert_eq!(
+        value(
+            &page,
+            "lamphouse_projection_faults_total",
+            &[OF_PUPPET, ("class", "fault")]
+        ),
+        1.0
+    );
+    assert_eq!(
+        value(
+            &page,
+            "lamphouse_projection_state",
+            &[OF_PUPPET, ("state", "faulted")]
+        ),
+        1.0
+    );
+    assert!(value(&page, "lamphouse_projection_lag_seconds", &[OF_PUPPET]) > 0.0);
+    assert_eq!(
+        asked.get_without_token("/healthz").status,
+        200,
+        "a plugin's fault is no host's"
+    );
+    // Who pauses it has decided so.
+    project.ok(&["pause", "puppet", "--reason", "A look at it"]);
+    wait::until(
+        "a paused projection to be left out",
+        wait::SHORT,
+        || match asked.get("/readyz") {
+            Answer { status: 200, .. } => Ok(()),
+            answer => Err(answer.body),
+        },
+    );
+    host.stop();
+}
+
+fn a_standby_is_not_ready_until_the_owner_is_gone(database: Database) {
+    let project = Project::new(database);
+    let owner = project.serve();
+    let token = token(&project);
+    assert_eq!(Asked::of(&owner, &token).get("/readyz").status, 200);
+    let owners = Asked::of(&owner, &token).address;
+    let standby = project.start();
+    let asked = wait::until("the standby to listen", wait::SHORT, || {
+        match Asked::of(&standby, &token) {
+            other if other.address != owners => Ok(other),
+            same => Err(same.address),
+        }
+    });
+    let answer = asked.get("/readyz");
+    assert_eq!(answer.status, 503);
+    assert!(answer.body.contains("this one stands by"), "{}", answer.body);
+    assert_eq!(asked.get_without_token("/healthz").status, 200);
+    let page = asked.scrape();
+    assert_eq!(
+        (
+            value(&page, "lamphouse_owner", &[]),
+            value(&page, "lamphouse_ready", &[])
+        ),
+        (0.0, 0.0)
+    );
+    owner.stop();
+    wait::until("the standby to be ready", wait::LONG, || {
+        match asked.get("/readyz") {
+            Answer { status: 200, .. } => Ok(()),
+            answer => Err(answer.body),
+        }
+    });
+    assert_eq!(value(&asked.scrape(), "lamphouse_owner", &[]), 1.0);
+    standby.stop();
+}
+
+fn a_request_under_way_at_the_end_is_answered_and_what_is_applied_is_flushed(database: Database) {
+    let project = Project::new(database);
+    project.deploy_bytes(&named("1.0.0"), "puppet");
+    let host = project.serve();
+    host.wait_level("puppet");
+    let token = token(&project);
+    let asked = Asked::of(&host, &token);
+    let events: Vec<Value> = (0..500).map(|number| event("Put", number)).collect();
+    let body = json!({"streams": [stream("late", &events)]}).to_string();
+    let (sent, rest) = body.split_at(body.len() / 2);
+    let rest = rest.to_owned();
+    let mut open = TcpStream::connect(&asked.address).unwrap();
+    open.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
+    let head = format!(
+        "POST /v1/append HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{sent}",
+        asked.address,
+        body.len()
+    );
+    open.write_all(head.as_bytes()).unwrap();
+    wait::until("the request to be under way", wait::SHORT, || {
+        // Beside the scrape itself.
+        match value(&asked.scrape(), "lamphouse_http_requests_in_flight", &[]) {
+            count if count >= 2.0 => Ok(()),
+            count => Err(count.to_string()),
+        }
+    });
+    let (pid, address) = (host.pid(), asked.address.clone());
+    let late = std::thread::spawn(move || {
+        let sent = std::process::Command::new("kill")
+            .args(["-TERM", &pid.to_string()])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+        // Nobody new is let in; what is under way goes on.
+        wait::until("the port to close", wait::SHORT, || {
+            match TcpStream::connect(&address) {
+                Err(_) => Ok(()),
+                Ok(_) => Err("still open".to_owned()),
+            }
+        });
+        open.write_all(rest.as_bytes()).unwrap();
+        read(&mut open)
+    });
+    let answer = late.join().unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let mut host = host;
+    wait::until("the host to end", wait::SHORT, || match host.is_running() {
+        false => Ok(()),
+        true => Err(host.log()),
+    });
+    // The tables are where the checkpoint is, and nothing that was answered is lost.
+    let status = project.status().unwrap();
+    assert_eq!(status["log"]["head"], 500);
+    let live = &of(&status, "puppet")["live"];
+    let rows = project
+        .client()
+        .number("SELECT count(*) FROM puppet WHERE id = 'late'")
+        .unwrap();
+    let flushed = live["checkpoint"].as_u64().unwrap();
+    assert_eq!(rows, i64::from(flushed > 0), "{status:#}");
+    project.catch_up();
+    assert_eq!(
+        of(&project.status().unwrap(), "puppet")["live"]["checkpoint"],
+        500
+    );
+}
+
+fn every_request_has_one_line_in_the_log_as_json(database: Database) {
+    let project = Project::new(database);
+    project.deploy_bytes(&named("1.0.0"), "puppet");
+    let mut host = project.start_command(project.command(&["serve", "--log-format", "json", "-v"]));
+    host.wait_running();
+    host.wait_level("puppet");
+    let token = token(&project);
+    let asked = Asked::of(&host, &token);
+    let answer = asked.append(
+        "X-Request-Id: the-append-1\r\n",
+        &[stream("s", &[event("Put", 1)])],
+    );
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(
+        answer.header.contains("x-request-id: the-append-1"),
+        "{}",
+        answer.header
+    );
+    asked.get("/v1/streams/a-secret-stream?limit=7");
+    asked.get_without_token("/v1/status");
+    host.wait_level("puppet");
+    let log = host.log();
+    host.stop();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    for line in &lines {
+        for field in ["timestamp", "level", "message", "target"] {
+            assert!(line[field].is_string() || field == "message", "{field} of {line}");
+        }
+    }
+    let answered = |route: &str| -> Vec<&Value> {
+        let fits = |line: &&Value| line["message"] == "A request was answered" && line["route"] == route;
+        lines.iter().filter(fits).collect()
+    };
+    let [append] = answered("/v1/append")[..] else {
+        panic!("one line for one request: {log}");
+    };
+    assert_eq!(
+        [
+            &append["request_id"],
+            &append["method"],
+            &append["token"],
+            &append["level"]
+        ],
+        ["the-append-1", "POST", "admin", "DEBUG"]
+    );
+    assert_eq!(append["status"], 200);
+    assert!(append["time_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{append}");
+    let stream = answered("/v1/streams/{stream_id}");
+    assert_eq!(stream.len(), 1);
+    let refused = answered("/v1/status");
+    assert!(
+        refused
+            .iter()
+            .any(|line| line["status"] == 401 && line["token"] == ""),
+        "{refused:?}"
+    );
+    // What a projection does names it, its generation and where it is.
+    let flush = lines.iter().find(|line| {
+        line["message"] == "close" && line["span"]["name"] == "flush"
+            || line["spans"].as_array().is_some_and(|spans| {
+                spans
+                    .iter()
+                    .any(|span| span["name"] == "projection" && span["projection"] == "puppet")
+            })
+    });
+    assert!(flush.is_some(), "{log}");
+    assert!(!log.contains("a-secret-stream") && !log.contains(&token), "{log}");
+}
