@@ -7,6 +7,7 @@
 pub mod client;
 pub mod database;
 pub mod host;
+pub mod http;
 pub mod languages;
 pub mod log_check;
 pub mod log_file;
@@ -21,6 +22,7 @@ pub mod wait;
 pub use client::Client;
 pub use database::Database;
 pub use host::Host;
+pub use http::Http;
 pub use project::Project;
 
 /// Whether the full kill, switch and fuzz counts are wanted: `cargo xtask test --long`.

@@ -52,11 +52,11 @@ pub(super) fn routes() -> (Router<Shared>, Document) {
         .routes(routes!(events::stream))
         .routes(routes!(subscribe::changes))
         .routes(routes!(state::state))
-        .routes(routes!(tables::list))
-        .routes(routes!(tables::table))
         .routes(routes!(ready::health))
         .routes(routes!(ready::ready))
         .routes(routes!(metrics::answer::metrics))
+        .routes(routes!(tables::list::list))
+        .routes(routes!(tables::read::table))
         .routes(routes!(operate::status))
         .routes(routes!(operate::operate))
         .split_for_parts();

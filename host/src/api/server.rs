@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 use super::guard::{self, Guard};
 use super::problem::Problem;
-use super::tables::Levels;
+use super::tables::Reads;
 use super::{Subscriptions, Token, Watch, metrics, openapi};
 use crate::core::bell::Bell;
 use crate::deploy::States;
@@ -99,8 +99,8 @@ pub async fn serve(
 
 fn router(shared: Shared, guard: Guard) -> Router {
     let (routes, document) = openapi::routes();
-    let levels = Levels::new(shared.store.clone(), shared.written.clone());
     let watch = shared.watch.clone();
+    let reads = Reads::new(shared.store.clone(), shared.written.clone());
     routes
         .merge(openapi::served(document))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing under this path") })
@@ -111,7 +111,7 @@ fn router(shared: Shared, guard: Guard) -> Router {
             )
         })
         .with_state(shared)
-        .layer(Extension(levels))
+        .layer(Extension(reads))
         .layer(from_fn(in_time))
         .layer(from_fn_with_state(guard, guard::check))
         .layer(from_fn_with_state(watch, metrics::observe))

@@ -22,6 +22,19 @@ pub(crate) struct Filled {
 }
 
 impl Filled {
+    /// Begins to build another projection of one table; its call makes it public, at position 1.
+    pub(crate) fn begin(&self, schema: &TableSchema) -> impl FnOnce() + Send + use<> {
+        let store = Arc::clone(&self.store);
+        let descriptor = sample::descriptor("later", "1.0.0", vec![schema.clone()]);
+        let generation = build(&*store, &descriptor);
+        move || {
+            let mut writer = store.writer(&generation).unwrap();
+            let switch = switch(None, &generation, 1);
+            store.prepare_switch(&switch).unwrap();
+            writer.switch(&flush(0, 1, &[]), &switch).unwrap();
+        }
+    }
+
     /// Moves the checkpoint with no rows.
     pub(crate) fn advance(&mut self, from: u64, to: u64) {
         self.writer.flush(&flush(from, to, &[]), true).unwrap();

@@ -124,7 +124,7 @@ fn no_made_up_request_breaks_the_document(database: Database) {
 }
 
 /// Its interpreter; None, with a loud line, where there is no Python.
-fn schemathesis() -> Option<std::path::PathBuf> {
+pub(super) fn schemathesis() -> Option<std::path::PathBuf> {
     match xtask::languages::venv("schemathesis", &["schemathesis==4.32.5"]) {
         Ok(python) => Some(python),
         Err(why) => {

@@ -13,6 +13,7 @@ mod evil;
 mod http;
 mod http_catalog;
 mod http_subscribe;
+mod http_tables;
 mod http_watch;
 mod known_failures;
 mod languages;

@@ -22,10 +22,11 @@ const POLL: Duration = Duration::from_millis(50);
 /// else.
 const WAITING_MAX: usize = 2_000;
 
-type Look = Option<Arc<Vec<ShownTable>>>;
+/// What was seen, and when the look began.
+type Look = Option<(Instant, Arc<Vec<ShownTable>>)>;
 
 /// Where the public tables are, as far as anybody wants to know.
-pub(in crate::api) struct Levels {
+pub(super) struct Levels {
     store: Arc<dyn TableStore>,
     written: Bell,
     seen: watch::Sender<Look>,
@@ -40,14 +41,16 @@ pub(in crate::api) struct Levels {
 pub(super) enum Waited {
     /// The table reflects the position.
     Level,
-    /// The time is over. What was seen last, if the table is public at all.
-    Late(Option<ShownTable>),
+    /// The time is over.
+    Late,
+    /// No such table is public.
+    Absent,
     /// Too many wait already.
     Crowded,
 }
 
 impl Levels {
-    pub(in crate::api) fn new(store: Arc<dyn TableStore>, written: Bell) -> Arc<Self> {
+    pub(super) fn new(store: Arc<dyn TableStore>, written: Bell) -> Arc<Self> {
         Arc::new(Self {
             store,
             written,
@@ -63,18 +66,36 @@ impl Levels {
         is_level(&self.seen.borrow(), table, least)
     }
 
-    /// Waits until the table reflects the position.
-    pub(super) async fn wait(self: &Arc<Self>, table: &str, least: Position, until: Instant) -> Waited {
+    /// What was seen holds no more.
+    pub(super) fn forget(&self) {
+        self.seen.send_replace(None);
+    }
+
+    /// Waits until the table reflects the position. `may_come` says that a table that is not public is waited for too.
+    pub(super) async fn wait(
+        self: &Arc<Self>,
+        table: &str,
+        least: Position,
+        until: Instant,
+        may_come: bool,
+    ) -> Waited {
+        let start = Instant::now();
         let mut seen = self.seen.subscribe();
         let Some(_waiting) = Waiting::new(self) else {
             return Waited::Crowded;
         };
         self.look();
-        let left = until.saturating_duration_since(Instant::now());
-        let level = timeout(left, seen.wait_for(|look| is_level(look, table, least))).await;
-        match level {
+        // Who looked before may not have seen what is there now.
+        let is_absent = |look: &Look| {
+            !may_come
+                && look.as_ref().is_some_and(|(began, _)| *began >= start)
+                && find(look, table).is_none()
+        };
+        let over = seen.wait_for(|look| is_level(look, table, least) || is_absent(look));
+        match timeout(until.saturating_duration_since(start), over).await {
+            Ok(Ok(look)) if is_absent(&look) => Waited::Absent,
             Ok(Ok(_)) => Waited::Level,
-            _ => Waited::Late(find(&self.seen.borrow(), table).cloned()),
+            _ => Waited::Late,
         }
     }
 
@@ -92,9 +113,10 @@ impl Levels {
         let mut rings = self.written.hear();
         loop {
             let store = Arc::clone(&self.store);
+            let began = Instant::now();
             // While the database is away nobody gets on; who waits is told so when the time is over.
             if let Ok(Ok(tables)) = tokio::task::spawn_blocking(move || store.shown_tables()).await {
-                self.seen.send_replace(Some(Arc::new(tables)));
+                self.seen.send_replace(Some((began, Arc::new(tables))));
             }
             {
                 let mut is_looking = self.is_looking.lock();
@@ -117,7 +139,7 @@ fn is_level(look: &Look, table: &str, least: Position) -> bool {
 }
 
 fn find<'a>(look: &'a Look, table: &str) -> Option<&'a ShownTable> {
-    look.as_ref()?.iter().find(|shown| shown.name == table)
+    look.as_ref()?.1.iter().find(|shown| shown.name == table)
 }
 
 /// One who waits.

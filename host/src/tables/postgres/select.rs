@@ -69,7 +69,7 @@ pub(super) fn run(
     loop {
         tries += 1;
         let answered = database.query(&what, async |connection| {
-            let reading = read(connection, descriptors, select, until, time_max);
+            let reading = read(connection, descriptors, select, until);
             let read = timeout(time_max + GRACE, reading).await;
             match read {
                 Ok(Ok(read)) => {
@@ -108,7 +108,6 @@ async fn read(
     descriptors: &Descriptors,
     select: &Select,
     until: Instant,
-    time_max: Duration,
 ) -> Result<Read, Failure> {
     let time_ms = until
         .saturating_duration_since(Instant::now())
@@ -153,9 +152,15 @@ async fn read(
         }
         false => None,
     };
-    // The limit of a statement begins anew with each.
-    if Instant::now() >= until {
-        return Ok(Read::Told(select::late(time_max.as_millis())));
+    if select.count {
+        // The limit of a statement begins anew with each.
+        let left = until
+            .saturating_duration_since(Instant::now())
+            .as_millis()
+            .clamp(1, 1 << 30);
+        connection
+            .execute(own(format!("SET LOCAL statement_timeout = {left}")))
+            .await?;
     }
     let shape = checked.shape();
     let mut rows = Rows::new(select.limit);

@@ -4,6 +4,8 @@ use lamphouse_contract::{Column, ColumnType, TableSchema, Value};
 
 use super::{Chosen, Comparison, Filter, Is, Pattern, Select, Test, literal};
 
+/// Bytes of a pattern. One that is long takes its length's time at each place of a long text, which nothing interrupts.
+const PATTERN_BYTES_MAX: usize = 1_000;
 /// Characters of a value that a message repeats.
 const SHOWN_MAX: usize = 60;
 /// Bytes of a list of names in a message.
@@ -126,8 +128,12 @@ fn condition(schema: &TableSchema, filter: &Filter) -> Result<Condition, String>
 fn of_column(place: usize, column: &Column, test: &Test) -> Result<Condition, String> {
     let value = |given: &str| {
         literal::value(column.kind, given).map_err(|takes| {
+            let hint = match given.eq_ignore_ascii_case("null") {
+                true => "; rows without a value are found by is.null",
+                false => "",
+            };
             format!(
-                "column '{}' is {} and takes {takes}; '{}' was given",
+                "column '{}' is {} and takes {takes}; '{}' was given{hint}",
                 column.name,
                 word(column.kind),
                 shown(given)
@@ -156,6 +162,9 @@ fn of_column(place: usize, column: &Column, test: &Test) -> Result<Condition, St
                     shown(&pattern)
                 )
             };
+            if pattern.len() > PATTERN_BYTES_MAX {
+                return Err(wrong(format!("a pattern has at most {PATTERN_BYTES_MAX} bytes")));
+            }
             if pattern.contains('\0') {
                 return Err(wrong("no text holds U+0000".to_owned()));
             }

@@ -1,5 +1,8 @@
 //! Patterns of `like`, as PostgreSQL reads them: SQLite's own `LIKE` knows no upper and lower case.
 
+/// Characters between two looks at the clock: some hundred microseconds' worth.
+const STEPS_PER_LOOK: u32 = 1 << 16;
+
 /// A pattern, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::tables) struct Pattern {
@@ -36,13 +39,19 @@ impl Pattern {
         Ok(Self { signs, any_case })
     }
 
-    /// Whether the whole text is as the pattern says. Time grows with the product of both lengths at the most.
-    pub(in crate::tables) fn matches(&self, text: &str) -> bool {
+    /// Whether the whole text is as the pattern says; None when it was stopped. Time grows with the product of both
+    /// lengths at the most, which is seconds for a megabyte.
+    pub(in crate::tables) fn matches(&self, text: &str, is_late: impl Fn() -> bool) -> Option<bool> {
         let mut rest = text.chars();
         let mut place = 0;
+        let mut steps = 0_u32;
         // After the last `%`: where the pattern goes on, and the text that it has not tried to leave out yet.
         let mut again: Option<(usize, std::str::Chars<'_>)> = None;
         loop {
+            steps = steps.wrapping_add(1);
+            if steps.is_multiple_of(STEPS_PER_LOOK) && is_late() {
+                return None;
+            }
             let mut next = rest.clone();
             match (self.signs.get(place), next.next()) {
                 (Some(Sign::Any), _) => {
@@ -50,7 +59,7 @@ impl Pattern {
                     again = Some((place, rest.clone()));
                     continue;
                 }
-                (None, None) => return true,
+                (None, None) => return Some(true),
                 (Some(Sign::One), Some(_)) => {
                     place += 1;
                     rest = next;
@@ -65,10 +74,10 @@ impl Pattern {
             }
             // The last `%` takes one character more.
             let Some((after, left)) = &mut again else {
-                return false;
+                return Some(false);
             };
             if left.next().is_none() {
-                return false;
+                return Some(false);
             }
             place = *after;
             rest = left.clone();
@@ -87,7 +96,10 @@ mod tests {
     use super::*;
 
     fn is_like(text: &str, pattern: &str) -> bool {
-        Pattern::read(pattern, false).unwrap().matches(text)
+        Pattern::read(pattern, false)
+            .unwrap()
+            .matches(text, || false)
+            .unwrap()
     }
 
     #[test]
@@ -116,8 +128,17 @@ mod tests {
             assert_eq!(is_like(text, pattern), expected, "{text} like {pattern}");
         }
         let any_case = Pattern::read("ÅSE%", true).unwrap();
-        assert!(any_case.matches("Åse") && !any_case.matches("åse"));
+        assert!(
+            any_case.matches("Åse", || false) == Some(true)
+                && any_case.matches("åse", || false) == Some(false)
+        );
         assert!(Pattern::read("a\\", false).is_err());
+    }
+
+    #[test]
+    fn a_long_look_is_stopped() {
+        let read = Pattern::read(&format!("%{}b", "a".repeat(10_000)), false).unwrap();
+        assert_eq!(read.matches(&"a".repeat(1 << 20), || true), None);
     }
 
     /// The definition, without any cleverness.
@@ -140,7 +161,7 @@ mod tests {
         fn matching_is_as_it_is_defined(text in "[ab]{0,12}", pattern in "[ab%_]{0,8}") {
             let read = Pattern::read(&pattern, false).unwrap();
             let characters: Vec<char> = text.chars().collect();
-            prop_assert_eq!(read.matches(&text), plainly(&read.signs, &characters));
+            prop_assert_eq!(read.matches(&text, || true), Some(plainly(&read.signs, &characters)));
         }
     }
 }

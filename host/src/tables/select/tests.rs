@@ -100,7 +100,7 @@ fn json_is_compared_as_the_text_that_it_is() {
 fn what_is_wrong_is_told_with_what_there_is() {
     let schema = sample::everything();
     let wrong = |filter| Checked::new(&select(filter), &schema).unwrap_err();
-    insta::assert_snapshot!(wrong(compare("cuont", Comparison::Equal, "1")), @"table 'everything' has no column 'cuont'; it has: part, name, flag, count, ratio, price, note, data, at, doc");
+    insta::assert_snapshot!(wrong(compare("quantity", Comparison::Equal, "1")), @"table 'everything' has no column 'quantity'; it has: part, name, flag, count, ratio, price, note, data, at, doc");
     insta::assert_snapshot!(wrong(compare("count", Comparison::Equal, "one")), @"column 'count' is integer and takes whole numbers from -9223372036854775808 to 9223372036854775807; 'one' was given");
     insta::assert_snapshot!(wrong(compare("price", Comparison::Less, "1,5")), @"column 'price' is decimal(4) and takes numbers of up to 38 digits, such as -12.0005; '1,5' was given");
     insta::assert_snapshot!(wrong(test("note", Test::Is(Is::True))), @"column 'note' is text, and only boolean columns are true, false or unknown");

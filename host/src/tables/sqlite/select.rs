@@ -1,13 +1,14 @@
 //! Reads of one public table, made of parts: see [`crate::tables::select`].
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lamphouse_contract::{ColumnType, Row as TableRow, TableSchema};
 use parking_lot::Mutex;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::connect::{self, Purpose, fault};
 use super::{control, decimals, values};
@@ -32,11 +33,26 @@ const SHOWN: &str = "SELECT p.name, p.projection, p.generation, c.position, \
      (SELECT count(*) FROM lamphouse_dead_letters d WHERE d.generation = p.generation) \
      FROM lamphouse_public_tables p JOIN lamphouse_checkpoints c ON c.generation = p.generation";
 
+/// Pages in memory of each; the file's pages are in the system's memory too.
+const CACHE_KIB: u64 = 4 << 10;
+
 /// Connections for reads: opening one and reading the schema costs several times what a small read does.
 #[derive(Default)]
 pub(super) struct Readers {
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Lent>>,
     descriptors: Descriptors,
+}
+
+/// A connection, and until when what it does may take; None is as long as it likes.
+struct Lent {
+    connection: Connection,
+    until: Until,
+}
+
+type Until = Arc<Mutex<Option<Instant>>>;
+
+fn is_late(until: &Until) -> bool {
+    until.lock().is_some_and(|until| Instant::now() > until)
 }
 
 /// What a read failed by.
@@ -54,14 +70,16 @@ impl From<rusqlite::Error> for Failure {
 impl Readers {
     /// What every public table shows.
     pub(super) fn shown(&self, path: &Path) -> Result<Vec<ShownTable>, StoreError> {
-        let connection = self.take(path)?;
+        let lent = self.take(path, None)?;
         let read = || -> rusqlite::Result<Vec<ShownTable>> {
-            let mut statement = connection.prepare_cached(&format!("{SHOWN} ORDER BY p.name"))?;
+            let mut statement = lent
+                .connection
+                .prepare_cached(&format!("{SHOWN} ORDER BY p.name"))?;
             let found = statement.query_map([], shown)?;
             found.collect()
         };
         let tables = read().map_err(|error| fault(path, "read the public tables", &error))?;
-        self.give_back(connection);
+        self.give_back(lent);
         Ok(tables)
     }
 
@@ -72,28 +90,24 @@ impl Readers {
         select: &Select,
         time_max: Duration,
     ) -> Result<Selected, SelectError> {
-        let start = Instant::now();
-        let connection = self.take(path)?;
-        let limited =
-            connection.progress_handler(INSTRUCTIONS_PER_LOOK, Some(move || start.elapsed() > time_max));
-        limited.map_err(|error| fault(path, "limit a read", &error))?;
+        let lent = self.take(path, Some(Instant::now() + time_max))?;
         let read = || {
-            let snapshot = connection.unchecked_transaction()?;
+            let snapshot = lent.connection.unchecked_transaction()?;
             let selected = self.read(&snapshot, select)?;
             // Nothing was written; this ends the snapshot.
             snapshot.commit()?;
             Ok(selected)
         };
         let selected: Result<Selected, Failure> = read();
+        let was_late = is_late(&lent.until);
         // A connection with an error of SQLite's is not used again.
         if !matches!(selected, Err(Failure::Sql(_))) {
-            self.give_back(connection);
+            self.give_back(lent);
         }
         selected.map_err(|failure| match failure {
             Failure::Told(error) => error,
-            Failure::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
-                select::late(time_max.as_millis())
-            }
+            // Interrupted, or by our own function, which has no error code for it.
+            Failure::Sql(_) if was_late => select::late(time_max.as_millis()),
             Failure::Sql(error) => fault(path, &format!("read table '{}'", select.table), &error).into(),
         })
     }
@@ -142,23 +156,25 @@ impl Readers {
         })
     }
 
-    fn take(&self, path: &Path) -> Result<Connection, StoreError> {
-        if let Some(connection) = self.idle.lock().pop() {
-            return Ok(connection);
-        }
-        let connection = connect::connect(path, Purpose::Read)?;
-        make_ready(&connection).map_err(|error| fault(path, "make ready to read", &error))?;
-        Ok(connection)
+    fn take(&self, path: &Path, until: Option<Instant>) -> Result<Lent, StoreError> {
+        let idle = self.idle.lock().pop();
+        let lent = match idle {
+            Some(lent) => lent,
+            None => {
+                let connection = connect::connect(path, Purpose::Read)?;
+                let until = Until::default();
+                make_ready(&connection, &until).map_err(|error| fault(path, "make ready to read", &error))?;
+                Lent { connection, until }
+            }
+        };
+        *lent.until.lock() = until;
+        Ok(lent)
     }
 
-    fn give_back(&self, connection: Connection) {
-        // A handler that stays on would stop the next read.
-        if connection.progress_handler(0, None::<fn() -> bool>).is_err() {
-            return;
-        }
+    fn give_back(&self, lent: Lent) {
         let mut idle = self.idle.lock();
         if idle.len() < IDLE_MAX {
-            idle.push(connection);
+            idle.push(lent);
         }
     }
 }
@@ -167,21 +183,28 @@ fn told(error: StoreError) -> Failure {
     Failure::Told(error.into())
 }
 
-fn make_ready(connection: &Connection) -> rusqlite::Result<()> {
+fn make_ready(connection: &Connection, until: &Until) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    connection.execute_batch(&format!("PRAGMA cache_size = -{CACHE_KIB};"))?;
+    let late = Until::clone(until);
+    connection.progress_handler(INSTRUCTIONS_PER_LOOK, Some(move || is_late(&late)))?;
     decimals::register_collation(connection)?;
     let flags =
         FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
-    connection.create_scalar_function("lamphouse_like", 3, flags, |context| {
+    let late = Until::clone(until);
+    connection.create_scalar_function("lamphouse_like", 3, flags, move |context| {
         let any_case = context.get::<bool>(2)?;
         let pattern = context.get_or_create_aux(0, |pattern: ValueRef<'_>| {
             Pattern::read(pattern.as_str()?, any_case)
                 .map_err(Box::<dyn std::error::Error + Send + Sync>::from)
         })?;
-        Ok(context
-            .get_raw(1)
-            .as_str_or_null()?
-            .map(|text| pattern.matches(text)))
+        let Some(text) = context.get_raw(1).as_str_or_null()? else {
+            return Ok(None);
+        };
+        match pattern.matches(text, || is_late(&late)) {
+            Some(is_like) => Ok(Some(is_like)),
+            None => Err(rusqlite::Error::UserFunctionError("it took too long".into())),
+        }
     })
 }
 

@@ -182,7 +182,7 @@ fn the_list_has_tables_with_their_columns() {
 fn a_wrong_request_is_told_what_is_wrong() {
     on_each(|host, _| {
         for (path, status, words) in [
-            ("/v1/tables/peple", 404, "there are: people"),
+            ("/v1/tables/persons", 404, "there are: people"),
             ("/v1/tables/People", 404, "there are: people"),
             ("/v1/tables/people?salary=gt.1", 400, "it has: id, name, note"),
             ("/v1/tables/people?select=salary", 400, "it has: id"),
@@ -192,6 +192,7 @@ fn a_wrong_request_is_told_what_is_wrong() {
                 400,
                 "column 'age' is integer and takes whole numbers",
             ),
+            ("/v1/tables/people?age=eq.null", 400, "found by is.null"),
             ("/v1/tables/people?price=in.(1,2,x)", 400, "decimal(2)"),
             ("/v1/tables/people?age=36", 400, "as in age=eq.36"),
             ("/v1/tables/people?age=fts.36", 400, "the operators are eq, neq"),
@@ -202,6 +203,11 @@ fn a_wrong_request_is_told_what_is_wrong() {
                 "'like' and 'ilike' are for text",
             ),
             ("/v1/tables/people?name=like.a\\", 400, "lone \\"),
+            (
+                &format!("/v1/tables/people?name=like.{}", "x".repeat(1_001)),
+                400,
+                "at most 1000 bytes",
+            ),
             ("/v1/tables/people?limit=1001", 400, "rows_max under [query]"),
             ("/v1/tables/people?select=id,id", 400, "are called 'id'"),
             ("/v1/tables/people?and=(id.eq.1", 400, "missing"),

@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use lamphouse_contract::ColumnType;
 use serde_json::json;
 
 use super::super::log::one;
 use super::{Host, on_each};
+use crate::tables::sample::{column, table};
 
 /// Appends so many events to the host's log.
 fn append(host: &Host, count: u64) {
@@ -109,6 +111,30 @@ fn a_wait_that_is_over_says_how_far_the_table_is() {
                 "{query}"
             );
         }
+    });
+}
+
+#[test]
+fn a_table_that_is_being_built_is_waited_for() {
+    on_each(|host, filled| {
+        append(host, 1);
+        let later = table("later", vec![column("id", ColumnType::Integer)], &[0], &[]);
+        let publish = filled.begin(&later);
+        assert_eq!(host.read("/v1/tables/later").status, 404);
+        let early = host.read("/v1/tables/later?min_position=1&min_position_wait_ms=200");
+        assert!(
+            early.status == 503 && early.detail().contains("being built and not public yet"),
+            "{}",
+            early.body
+        );
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| host.read("/v1/tables/later?min_position=1"));
+            std::thread::sleep(Duration::from_millis(300));
+            assert!(!waiting.is_finished());
+            publish();
+            let answer = waiting.join().unwrap();
+            assert_eq!((answer.status, answer.body.as_str()), (200, "[]"));
+        });
     });
 }
 
