@@ -187,7 +187,7 @@ fn raw(object: Map<String, Value>) -> Result<Box<RawValue>, LogError> {
 }
 
 /// The reason of the header, held against what a reason of this log may be.
-fn reason_given(headers: &HeaderMap, limits: &AppendLimits) -> Result<Option<String>, Problem> {
+pub(super) fn reason_given(headers: &HeaderMap, limits: &AppendLimits) -> Result<Option<String>, Problem> {
     let Some(given) = headers.get(REASON) else {
         return Ok(None);
     };

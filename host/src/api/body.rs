@@ -1,10 +1,11 @@
 //! What comes in a request, and what goes out: JSON, with bounds.
 
 use axum::body::Body;
-use axum::extract::Query;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -17,22 +18,53 @@ pub(super) async fn read<T: DeserializeOwned>(
     bytes_max: usize,
     what: &str,
 ) -> Result<T, Problem> {
+    is_json(headers)?;
+    parse(&whole(body, bytes_max).await?, what)
+}
+
+/// The same, where no body at all says as much as an empty object.
+pub(super) async fn read_or_default<T: DeserializeOwned + Default>(
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+    what: &str,
+) -> Result<T, Problem> {
+    let body = whole(body, bytes_max).await?;
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    is_json(headers)?;
+    Ok(parse::<Option<T>>(&body, what)?.unwrap_or_default())
+}
+
+fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
+    if content_type(headers).eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "the body must be of type application/json",
+    ))
+}
+
+/// What the body is said to be, without parameters; empty where nothing is said.
+pub(super) fn content_type(headers: &HeaderMap) -> &str {
     let kind = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case("application/json") {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "the body must be of type application/json",
-        ));
-    }
-    let body = axum::body::to_bytes(body, bytes_max).await.map_err(|error| {
+    kind.split(';').next().unwrap_or_default().trim()
+}
+
+async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    axum::body::to_bytes(body, bytes_max).await.map_err(|error| {
         let detail = format!("the body could not be read, or is larger than {bytes_max} bytes: {error}");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-    })?;
-    let mut deserializer = serde_json::Deserializer::from_slice(&body);
+    })
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let place = match error.path().to_string().as_str() {
             "." => String::new(),
@@ -50,6 +82,17 @@ pub(super) async fn read<T: DeserializeOwned>(
         )
     })?;
     Ok(read)
+}
+
+/// What a path holds in its places.
+pub(super) fn segments<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
+    match path {
+        Ok(Path(segments)) => Ok(segments),
+        Err(wrong) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("the path of the address is wrong: {}", wrong.body_text()),
+        )),
+    }
 }
 
 /// The parameters of a query.

@@ -16,7 +16,11 @@
 //! | `GET /readyz` | 200 while what is read here is fresh, else 503 and why; no token needed |
 //! | `GET /metrics` | OpenMetrics; any token, or none with `[host] metrics_open` |
 //! | `GET /v1/status` | [`HostStatus`](crate::deploy::operator::HostStatus) |
-//! | `POST /v1/projections/{name}/operate` | body [`Verb`](crate::deploy::operator::Verb), answer [`Outcome`](crate::deploy::operator::Outcome) |
+//! | `GET /v1/projections`, `GET /v1/projections/{name}` | how projections stand |
+//! | `POST /v1/projections/{name}/{verb}` | rebuild, pause, resume, cutover, rollback |
+//! | `GET /v1/projections/{name}/diff` | what two generations differ in |
+//! | `GET /v1/plugins`, `GET`, `PUT`, `DELETE /v1/plugins/{name}` | the files of the plugin folder |
+//! | `GET /v1/dead-letters`, `POST /v1/dead-letters/{projection}/retry`, `…/discard`, `GET /v1/discards` | parked events |
 //! | `GET /v1/openapi.json` | this list for programs, made of the handlers |
 //!
 //! Deliberately not here yet: uploads, tokens of several roles.
@@ -26,12 +30,15 @@ mod append;
 mod audit;
 mod body;
 mod client;
+mod dead_letters;
 mod events;
 mod guard;
 mod metrics;
 mod openapi;
 mod operate;
+mod plugins;
 mod problem;
+mod projections;
 mod ready;
 mod server;
 mod state;
@@ -42,7 +49,9 @@ mod tests;
 mod token;
 
 pub use access::{Caller, Role};
-pub use client::RemoteOperator;
+pub use client::{
+    DeadLetterPage, DiscardPage, EventPage, HostUrl, PluginPage, Push, RemoteOperator, StreamPage,
+};
 pub use metrics::{HttpMeter, Open, ReadyPolicy, Watch};
 pub use server::{Shared, bind, serve};
 pub use subscribe::Subscriptions;

@@ -15,7 +15,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::server::Shared;
-use super::{append, events, metrics, operate, ready, state, subscribe, tables};
+use super::{
+    append, dead_letters, events, metrics, operate, plugins, projections, ready, state, subscribe, tables,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -58,10 +60,20 @@ pub(super) fn routes() -> (Router<Shared>, Document) {
         .routes(routes!(tables::list::list))
         .routes(routes!(tables::read::table))
         .routes(routes!(operate::status))
-        .routes(routes!(operate::operate))
+        .routes(routes!(projections::list))
+        .routes(routes!(projections::show))
+        .routes(routes!(projections::operate))
+        .routes(routes!(projections::diff))
+        .routes(routes!(plugins::list))
+        .routes(routes!(plugins::show, plugins::put, plugins::remove))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::discards))
+        .routes(routes!(dead_letters::retry))
+        .routes(routes!(dead_letters::discard))
         .split_for_parts();
     for path in document.paths.paths.values_mut() {
-        for operation in [&mut path.get, &mut path.post].into_iter().flatten() {
+        let operations = [&mut path.get, &mut path.post, &mut path.put, &mut path.delete];
+        for operation in operations.into_iter().flatten() {
             let common = COMMON.iter().map(|(status, description)| {
                 let content = ContentBuilder::new()
                     .schema(Some(Ref::from_schema_name("Problem")))

@@ -1,21 +1,20 @@
 //! The status, and what a person orders of a projection.
 
-use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
-use axum::response::Response;
+use std::sync::Arc;
 
-use super::access::Admin;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde::Serialize;
+
+use super::access::{Admin, Caller};
 use super::audit::{self, audited};
-use super::body::{blocking, json, read};
+use super::body::{blocking, json};
 use super::problem::Problem;
 use super::server::Shared;
-use crate::deploy::operator::{Outcome, Verb};
+use crate::deploy::operator::{HostStatus, Outcome, Verb};
 use crate::telemetry::Event;
 use crate::telemetry::events::Asked;
-
-/// Bytes of a verb.
-const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// The host, its log, its projections and plugin files
 ///
@@ -24,63 +23,54 @@ const BODY_BYTES_MAX: usize = 64 << 10;
     get,
     path = "/v1/status",
     tag = "operate",
-    responses((status = 200, description = "How everything stands", body = Object))
+    responses((status = 200, description = "How everything stands", body = HostStatus))
 )]
 pub(super) async fn status(State(shared): State<Shared>, Admin(_): Admin) -> Result<Response, Problem> {
     Ok(json(&blocking(move || shared.operator.status()).await?))
 }
 
-/// Order something of a projection
-///
-/// What the commands `rebuild`, `pause`, `resume`, `cutover`, `rollback` and `dead-letters` do. Who asked, for what and
-/// why is put on record in the event log first, and what came of it afterwards.
-#[utoipa::path(
-    post,
-    path = "/v1/projections/{name}/operate",
-    tag = "operate",
-    params(
-        ("name" = String, Path, description = "The projection"),
-        ("Lamphouse-Reason" = Option<String>, Header, description = "Why, for the record; percent-encoded UTF-8")
-    ),
-    request_body = Verb,
-    responses(
-        (status = 200, description = "What was done", body = Object),
-        (status = 400, description = "The body is no verb, or the reason is none", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such projection", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 409, description = "It cannot be done as things stand", body = Problem,
-            content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-    )
-)]
-pub(super) async fn operate(
-    State(shared): State<Shared>,
-    Admin(caller): Admin,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let verb: Verb = read(&headers, body, BODY_BYTES_MAX, "a verb").await?;
+/// Does what somebody orders of a projection, on record.
+pub(super) async fn order(
+    shared: &Shared,
+    caller: &Arc<Caller>,
+    headers: &HeaderMap,
+    projection: &str,
+    verb: Verb,
+    reason: Option<String>,
+) -> Result<Outcome, Problem> {
     let asked = verb.to_string();
-    let projection = name.clone();
-    let action = audit::operate(&name, &verb);
+    let mut action = audit::operate(projection, &verb);
+    action.reason = reason.or(action.reason);
     let operator = shared.operator.clone();
+    let name = projection.to_owned();
     let said = |outcome: &Outcome| outcome.message.clone();
-    let answer = audited(&shared, &caller, &headers, action, said, move || {
+    let answer = audited(shared, caller, headers, action, said, move || {
         operator.operate(&name, verb)
     })
     .await;
     let said = match &answer {
-        Ok(outcome) => outcome.message.clone(),
-        Err(problem) => problem.detail.clone(),
+        Ok(outcome) => &outcome.message,
+        Err(problem) => &problem.detail,
     };
     Asked {
         by: &caller.name,
-        projection: &projection,
+        projection,
         verb: &asked,
-        answer: &said,
+        answer: said,
     }
     .emit();
-    Ok(json(&answer?))
+    answer
+}
+
+/// 200 with what was done, or 202 with what goes on and where to watch it.
+pub(super) fn answered(is_done: bool, watch: &str, value: &impl Serialize) -> Response {
+    let mut answer = json(value);
+    if !is_done {
+        *answer.status_mut() = StatusCode::ACCEPTED;
+        // A path of ours holds names that are safe in a header; any other is left out.
+        if let Ok(place) = HeaderValue::from_str(watch) {
+            answer.headers_mut().insert(header::LOCATION, place);
+        }
+    }
+    answer
 }

@@ -24,6 +24,9 @@ pub(super) struct Problem {
     /// More of it for programs: of a conflict `stream_id`, `expected` and `actual`.
     #[serde(flatten)]
     pub(super) more: Box<Map<String, Value>>,
+    /// Seconds after which it may be tried again; goes into the header `Retry-After`.
+    #[serde(skip)]
+    pub(super) retry_after: Option<u32>,
 }
 
 impl Problem {
@@ -34,7 +37,14 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             more: Box::default(),
+            retry_after: None,
         }
+    }
+
+    /// May be tried again after so many seconds.
+    pub(super) fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
     }
 
     /// The same, with one more member.
@@ -49,6 +59,8 @@ impl From<OperateError> for Problem {
         let status = match error {
             OperateError::NotFound(_) => StatusCode::NOT_FOUND,
             OperateError::Refused(_) => StatusCode::CONFLICT,
+            OperateError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            OperateError::Changed(_) => StatusCode::PRECONDITION_FAILED,
             OperateError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.to_string())
@@ -120,7 +132,7 @@ impl From<StoreError> for Problem {
 }
 
 /// Seconds after which a request that came at a bad time is worth another try.
-const RETRY_AFTER_S: &str = "1";
+const RETRY_AFTER_S: u32 = 1;
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
@@ -130,13 +142,16 @@ impl IntoResponse for Problem {
             Ok(id) => self.with("request_id", id),
             Err(_) => self,
         };
+        let soon = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_S);
+        let retry_after = named.retry_after.or(soon);
         let body = serde_json::to_string(&named).expect("invariant: texts and numbers are JSON");
-        let kind = (header::CONTENT_TYPE, "application/problem+json");
-        match status {
-            StatusCode::SERVICE_UNAVAILABLE => {
-                (status, [kind, (header::RETRY_AFTER, RETRY_AFTER_S)], body).into_response()
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        match retry_after {
+            Some(seconds) => {
+                let later = [(header::RETRY_AFTER, seconds.to_string())];
+                (status, kind, later, body).into_response()
             }
-            status => (status, [kind], body).into_response(),
+            None => (status, kind, body).into_response(),
         }
     }
 }

@@ -227,6 +227,8 @@ mod tests {
             state: state.to_owned(),
             healthy: true,
             message: "generation g1 is\nbeing built".to_owned(),
+            needs_decision: false,
+            hindered: false,
             paused: (state == "paused").then(String::new),
             held: None,
             refused: None,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
@@ -19,11 +19,14 @@ use super::{Subscriptions, Token, Watch, metrics, openapi};
 use crate::core::bell::Bell;
 use crate::deploy::States;
 use crate::deploy::operator::Operator;
+use crate::deploy::uploads::Uploads;
 use crate::log::EventLog;
 use crate::tables::{QueryLimits, TableStore};
 
 /// Time for one request. A verb returns at once; a database that is away is noticed before this.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
+/// Time for one upload: the whole file over a slow line, and to compile it.
+const UPLOAD_TIME_MAX: Duration = Duration::from_secs(300);
 /// Time that requests have to end when the host stops.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -44,6 +47,8 @@ pub struct Shared {
     pub query: QueryLimits,
     /// Who follows changes and events.
     pub subscriptions: Arc<Subscriptions>,
+    /// Where plugin files are received.
+    pub uploads: Arc<Uploads>,
     /// Bytes of a body that is appended.
     pub body_bytes_max: usize,
     /// What it is watched by.
@@ -118,7 +123,11 @@ fn router(shared: Shared, guard: Guard) -> Router {
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(REQUEST_TIME_MAX, next.run(request)).await {
+    let time_max = match request.method() == Method::PUT {
+        true => UPLOAD_TIME_MAX,
+        false => REQUEST_TIME_MAX,
+    };
+    match tokio::time::timeout(time_max, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::new(
             StatusCode::GATEWAY_TIMEOUT,

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::UsageError;
 use super::output::Output;
-use super::session::Session;
+use super::place::Place;
 use super::table::plain;
 use super::units;
 use crate::core::{EventId, NewEvent};
@@ -78,9 +78,12 @@ struct Document {
 }
 
 impl Append {
-    pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
+    pub(super) fn run(self, place: &Place, out: &mut Output) -> Result<()> {
         let request = self.request(&mut std::io::stdin().lock())?;
-        let appended = session.log()?.append(request)?;
+        let appended = match place {
+            Place::Project(session) => session.log()?.append(request)?,
+            Place::Host(remote) => remote.operator.append(&request)?,
+        };
         if out.json {
             return out.document(&appended);
         }

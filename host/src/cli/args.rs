@@ -6,10 +6,12 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use super::output::Output;
+use super::place::{Place, here_only, project};
 use super::session::Session;
 use super::{
-    append, catch_up, dead_letters, events, explain, export, import, init, operate, plugin_build,
-    plugin_check, plugin_new, plugin_test, projection_show, query, rehearse, serve, state, status, stream,
+    append, catch_up, dead_letters, diff, events, explain, export, import, init, operate, plugin_build,
+    plugin_check, plugin_host, plugin_new, plugin_test, projection_show, query, rehearse, serve, state,
+    status, stream,
 };
 use crate::telemetry::{self, LogFormat};
 
@@ -30,6 +32,9 @@ use crate::telemetry::{self, LogFormat};
   lamphouse status                    see how they stand
   lamphouse query 'SELECT …'          read the tables
 
+status, projection, the verbs on projections, diff, dead-letters, append, events, stream and plugin push also work on a
+host elsewhere, by --url and a token.
+
 Exit codes: 0 done, 1 failed, 2 wrong usage. Colours only on a terminal, and not when NO_COLOR is set."
 )]
 pub(super) struct Cli {
@@ -45,7 +50,28 @@ pub(super) struct Globals {
     /// Project folder, which holds lamphouse.toml [default: LAMPHOUSE_PROJECT, or the current folder]
     #[arg(long, global = true, value_name = "DIR")]
     pub(super) project: Option<PathBuf>,
-    /// Give JSON: one document, or JSON Lines for query, events, stream and export
+    /// Ask a host elsewhere, https://HOST:PORT, in place of a project folder [default: LAMPHOUSE_URL]
+    #[arg(long, global = true, value_name = "URL", help_heading = "A host elsewhere")]
+    pub(super) url: Option<String>,
+    /// Its token; others of this machine can see it in the list of processes: better LAMPHOUSE_TOKEN or --token-file
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        help_heading = "A host elsewhere",
+        conflicts_with = "token_file"
+    )]
+    pub(super) token: Option<String>,
+    /// A file that holds its token [default: LAMPHOUSE_TOKEN_FILE]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "A host elsewhere")]
+    pub(super) token_file: Option<PathBuf>,
+    /// Certificates (PEM) to trust in place of the platform's [default: LAMPHOUSE_CA]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "A host elsewhere")]
+    pub(super) ca: Option<PathBuf>,
+    /// Send the token over plain http beyond loopback, for everybody on the way to read
+    #[arg(long, global = true, help_heading = "A host elsewhere")]
+    pub(super) insecure_http: bool,
+    /// Give JSON: one document, or JSON Lines for query, events, stream, diff and export
     #[arg(long, global = true)]
     pub(super) json: bool,
     /// Log more to standard error; twice for still more. RUST_LOG says it in detail
@@ -75,6 +101,7 @@ enum Command {
     Resume(operate::Resume),
     Cutover(operate::Cutover),
     Rollback(operate::Rollback),
+    Diff(diff::Diff),
     DeadLetters(dead_letters::DeadLetters),
     Explain(explain::Explain),
     Rehearse(rehearse::Rehearse),
@@ -94,7 +121,7 @@ enum ProjectionCommand {
     Show(projection_show::Show),
 }
 
-/// Make, build, test and check plugins
+/// Make, build, test and check plugins, and deploy them to a running host
 #[derive(Debug, Args)]
 struct PluginArgs {
     #[command(subcommand)]
@@ -107,7 +134,13 @@ enum PluginCommand {
     Build(plugin_build::Build),
     Test(plugin_test::Test),
     Check(plugin_check::Check),
+    Push(plugin_host::Push),
+    List(plugin_host::List),
+    Remove(plugin_host::Remove),
 }
+
+/// Of the project of a host.
+const OPENED: &str = "invariant: opened before there was anything to log";
 
 impl Cli {
     pub(super) fn run(self, out: &mut Output) -> Result<()> {
@@ -121,58 +154,79 @@ impl Cli {
             (_, 1) => "lamphouse=debug,info,sqlx=warn",
             (_, _) => "lamphouse=trace,debug",
         };
-        let session = match &command {
-            Command::Init(_) | Command::Plugin(_) => None,
-            _ => Some(Session::open(&globals)?),
-        };
         // Only a host has anything to trace.
-        let traces = session
+        let hosting = match &command {
+            // Whoever starts a host may have another one in the environment.
+            Command::Serve(_) | Command::Dev(_) => {
+                here_only(&globals, "serve")?;
+                Some(Session::open(&globals)?)
+            }
+            _ => None,
+        };
+        let traces = hosting
             .as_ref()
-            .filter(|_| runs_a_host)
             .and_then(|session| session.config.telemetry.traces());
         telemetry::setup(globals.log_format, level, traces.as_ref()).map_err(anyhow::Error::msg)?;
-        let command = match command {
-            Command::Init(init) => return init.run(&globals, out),
-            Command::Plugin(PluginArgs { command }) => {
-                return match command {
-                    PluginCommand::New(new) => new.run(out),
-                    PluginCommand::Build(build) => build.run(out),
-                    PluginCommand::Test(test) => test.run(&globals, out),
-                    PluginCommand::Check(check) => check.run(&globals, out),
-                };
-            }
-            command => command,
-        };
-        let session = session.expect("invariant: opened for every other command");
+        let here = |name: &str| project(&globals, name);
+        let place = || Place::open(&globals);
         let result = match command {
-            Command::Init(_) | Command::Plugin(_) => {
-                unreachable!("invariant: handled above, they need no project")
+            Command::Init(init) => {
+                here_only(&globals, "init")?;
+                init.run(&globals, out)
             }
-            Command::Serve(serve) => serve.run(&session, out),
-            Command::Dev(dev) => dev.run(&session, out),
-            Command::CatchUp(catch_up) => catch_up.run(&session, out),
-            Command::Append(append) => append.run(&session, out),
-            Command::Import(import) => import.run(&session, out),
-            Command::Export(export) => export.run(&session, out),
-            Command::Events(events) => events.run(&session, out),
-            Command::Stream(stream) => stream.run(&session, out),
-            Command::State(state) => state.run(&session, out),
-            Command::Status(status) => status.run(&session, out),
+            Command::Plugin(PluginArgs { command }) => command.run(&globals, out),
+            Command::Serve(serve) => serve.run(&hosting.expect(OPENED), out),
+            Command::Dev(dev) => dev.run(&hosting.expect(OPENED), out),
+            Command::CatchUp(catch_up) => catch_up.run(&here("catch-up")?, out),
+            Command::Append(append) => append.run(&place()?, out),
+            Command::Import(import) => import.run(&here("import")?, out),
+            Command::Export(export) => export.run(&here("export")?, out),
+            Command::Events(events) => events.run(&place()?, out),
+            Command::Stream(stream) => stream.run(&place()?, out),
+            Command::State(state) => state.run(&here("state")?, out),
+            Command::Status(status) => status.run(&place()?, out),
             Command::Projection(ProjectionArgs {
                 command: ProjectionCommand::Show(show),
-            }) => show.run(&session, out),
-            Command::Rebuild(rebuild) => rebuild.run(&session, out),
-            Command::Pause(pause) => pause.run(&session, out),
-            Command::Resume(resume) => resume.run(&session, out),
-            Command::Cutover(cutover) => cutover.run(&session, out),
-            Command::Rollback(rollback) => rollback.run(&session, out),
-            Command::DeadLetters(letters) => letters.run(&session, out),
-            Command::Explain(explain) => explain.run(&session, out),
-            Command::Rehearse(rehearse) => rehearse.run(&session, out),
-            Command::Query(query) => query.run(&session, out),
+            }) => show.run(&place()?, out),
+            Command::Rebuild(rebuild) => rebuild.run(&place()?, out),
+            Command::Pause(pause) => pause.run(&place()?, out),
+            Command::Resume(resume) => resume.run(&place()?, out),
+            Command::Cutover(cutover) => cutover.run(&place()?, out),
+            Command::Rollback(rollback) => rollback.run(&place()?, out),
+            Command::Diff(diff) => diff.run(&place()?, out),
+            Command::DeadLetters(letters) => letters.run(&place()?, out),
+            Command::Explain(explain) => explain.run(&here("explain")?, out),
+            Command::Rehearse(rehearse) => rehearse.run(&here("rehearse")?, out),
+            Command::Query(query) => query.run(&here("query")?, out),
         };
         telemetry::traces::finish();
         result
+    }
+}
+
+impl PluginCommand {
+    fn run(self, globals: &Globals, out: &mut Output) -> Result<()> {
+        match self {
+            Self::New(new) => {
+                here_only(globals, "plugin new")?;
+                new.run(out)
+            }
+            Self::Build(build) => {
+                here_only(globals, "plugin build")?;
+                build.run(out)
+            }
+            Self::Test(test) => {
+                here_only(globals, "plugin test")?;
+                test.run(globals, out)
+            }
+            Self::Check(check) => {
+                here_only(globals, "plugin check")?;
+                check.run(globals, out)
+            }
+            Self::Push(push) => push.run(&Place::open(globals)?, out),
+            Self::List(list) => list.run(&Place::open(globals)?, out),
+            Self::Remove(remove) => remove.run(&Place::open(globals)?, out),
+        }
     }
 }
 

@@ -5,11 +5,13 @@ use serde::Serialize;
 
 use super::UsageError;
 use super::output::{Output, Style};
-use super::session::Session;
+use super::place::Place;
 use super::table::{Cell, Look, lay_out, plain, plain_lines};
 use super::today::{Story, Today};
 use super::units;
+use crate::api::RemoteOperator;
 use crate::core::{EventId, GenerationId, PluginName, Position, StoredEvent};
+use crate::deploy::difference::generation_number;
 use crate::deploy::operator::{LettersOutcome, Verb};
 use crate::plugin::LogLine;
 use crate::tables::{DeadLetter, Discard, GenerationRecord, GenerationState, LetterQuery, TableStore};
@@ -124,12 +126,12 @@ struct DiscardArgs {
 }
 
 impl DeadLetters {
-    pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
+    pub(super) fn run(self, place: &Place, out: &mut Output) -> Result<()> {
         match self.command {
-            Command::List(list) => list.run(session, out),
-            Command::Show(show) => show.run(session, out),
-            Command::Retry(retry) => retry.run(session, out),
-            Command::Discard(discard) => discard.run(session, out),
+            Command::List(list) => list.run(place, out),
+            Command::Show(show) => show.run(place, out),
+            Command::Retry(retry) => retry.run(place, out),
+            Command::Discard(discard) => discard.run(place, out),
         }
     }
 }
@@ -147,7 +149,11 @@ struct ListedDiscards {
 }
 
 impl List {
-    fn run(self, session: &Session, out: &mut Output) -> Result<()> {
+    fn run(self, place: &Place, out: &mut Output) -> Result<()> {
+        let session = match place {
+            Place::Project(session) => session,
+            Place::Host(remote) => return self.run_elsewhere(&remote.operator, out),
+        };
         let store = session.tables()?;
         let projection = match &self.projection {
             Some(name) => Some(known(&*store, name)?),
@@ -157,15 +163,7 @@ impl List {
             let mut discarded = store.discards(projection.as_ref())?;
             discarded.retain(|one| self.stream.as_ref().is_none_or(|stream| *stream == one.stream_id));
             discarded.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
-            if out.json {
-                return out.document(&ListedDiscards { discarded });
-            }
-            if discarded.is_empty() {
-                return out.line("nothing was discarded");
-            }
-            return render_discards(&discarded, out.width(), out.style)
-                .iter()
-                .try_for_each(|line| out.line(line));
+            return show_discards(discarded, out);
         }
         if let Some(number) = self.generation {
             there_is(&*store, number, projection.as_ref())?;
@@ -182,12 +180,7 @@ impl List {
         let mut letters = store.dead_letters(&query)?;
         let is_cut = letters.len() as u64 > self.limit;
         letters.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
-        if out.json {
-            return out.document(&Listed {
-                dead_letters: letters,
-            });
-        }
-        if letters.is_empty() {
+        if letters.is_empty() && !out.json {
             let hidden = LetterQuery {
                 skip_retired: false,
                 limit: 1,
@@ -198,14 +191,79 @@ impl List {
                 false => "no dead letters",
             });
         }
-        render(&letters, out.width(), out.style)
-            .iter()
-            .try_for_each(|line| out.line(line))?;
-        if is_cut {
-            out.line("there are more; --limit shows them")?;
-        }
-        Ok(())
+        show_letters(letters, is_cut, out)
     }
+
+    /// The same of a host elsewhere.
+    fn run_elsewhere(self, operator: &RemoteOperator, out: &mut Output) -> Result<()> {
+        let (projection, stream) = (self.projection.as_deref(), self.stream.as_deref());
+        let mut after: Option<String> = None;
+        let mut left = self.limit;
+        if self.discarded {
+            let mut discarded = Vec::new();
+            loop {
+                let page = operator.discards(projection, stream, after.as_deref(), left.min(PAGE))?;
+                left -= page.discarded.len() as u64;
+                discarded.extend(page.discarded);
+                after = page.next;
+                if after.is_none() || left == 0 {
+                    return show_discards(discarded, out);
+                }
+            }
+        }
+        let mut letters = Vec::new();
+        loop {
+            let limit = left.min(PAGE);
+            let page = operator.dead_letters(
+                projection,
+                stream,
+                self.generation,
+                self.retired,
+                after.as_deref(),
+                limit,
+            )?;
+            left -= page.dead_letters.len() as u64;
+            letters.extend(page.dead_letters);
+            after = page.next;
+            if after.is_none() || left == 0 {
+                break;
+            }
+        }
+        if letters.is_empty() && !out.json {
+            return out.line("no dead letters");
+        }
+        show_letters(letters, after.is_some(), out)
+    }
+}
+
+/// Dead letters of one answer of a host elsewhere.
+const PAGE: u64 = 1_000;
+
+fn show_letters(letters: Vec<DeadLetter>, is_cut: bool, out: &mut Output) -> Result<()> {
+    if out.json {
+        return out.document(&Listed {
+            dead_letters: letters,
+        });
+    }
+    render(&letters, out.width(), out.style)
+        .iter()
+        .try_for_each(|line| out.line(line))?;
+    if is_cut {
+        out.line("there are more; --limit shows them")?;
+    }
+    Ok(())
+}
+
+fn show_discards(discarded: Vec<Discard>, out: &mut Output) -> Result<()> {
+    if out.json {
+        return out.document(&ListedDiscards { discarded });
+    }
+    if discarded.is_empty() {
+        return out.line("nothing was discarded");
+    }
+    render_discards(&discarded, out.width(), out.style)
+        .iter()
+        .try_for_each(|line| out.line(line))
 }
 
 fn render(letters: &[DeadLetter], width: Option<usize>, style: Style) -> Vec<String> {
@@ -272,7 +330,12 @@ struct Shown<'e> {
 }
 
 impl Show {
-    fn run(self, session: &Session, out: &mut Output) -> Result<()> {
+    fn run(self, place: &Place, out: &mut Output) -> Result<()> {
+        let Place::Project(session) = place else {
+            bail!(UsageError(
+                "'lamphouse dead-letters show' works on a project folder; --url is not for it".to_owned()
+            ));
+        };
         let store = session.tables()?;
         let projection = known(&*store, &self.projection)?;
         let log = session.log()?;
@@ -370,8 +433,8 @@ struct Settled {
 }
 
 impl Retry {
-    fn run(self, session: &Session, out: &mut Output) -> Result<()> {
-        let operator = session.reach()?.operator;
+    fn run(self, place: &Place, out: &mut Output) -> Result<()> {
+        let operator = place.reach()?.operator;
         let mut all = LettersOutcome::default();
         let message = loop {
             let verb = Verb::RetryDeadLetters {
@@ -416,9 +479,9 @@ impl Retry {
 }
 
 impl DiscardArgs {
-    fn run(self, session: &Session, out: &mut Output) -> Result<()> {
+    fn run(self, place: &Place, out: &mut Output) -> Result<()> {
         let event_id = match &self.event {
-            Some(event) => Some(find_event(&*session.log()?, event)?.id.to_string()),
+            Some(event) => Some(place.event_id(event)?),
             None => None,
         };
         let verb = Verb::DiscardDeadLetters {
@@ -427,7 +490,7 @@ impl DiscardArgs {
             reason: self.reason,
             by: user(),
         };
-        let outcome = session.reach()?.operator.operate(&self.projection, verb)?;
+        let outcome = place.reach()?.operator.operate(&self.projection, verb)?;
         if out.json {
             return out.document(&Settled {
                 projection: self.projection,
@@ -437,11 +500,6 @@ impl DiscardArgs {
         }
         out.line(plain_lines(&outcome.message))
     }
-}
-
-fn generation_number(text: &str) -> Result<i64, String> {
-    let number = text.strip_prefix('g').unwrap_or(text).parse();
-    number.map_err(|_| "a generation is a number: 3 or g3".to_owned())
 }
 
 /// Who runs this command, as far as the environment says; else empty.

@@ -1,10 +1,13 @@
 //! `lamphouse events`: a look at the log.
 
+use std::sync::Arc;
+
 use anyhow::{Result, bail};
 use chrono::{DateTime, Utc};
 
+use super::UsageError;
 use super::output::{Output, Style};
-use super::session::Session;
+use super::place::Place;
 use super::table::{Cell, Look, lay_out};
 use super::today::Today;
 use super::units;
@@ -77,7 +80,7 @@ impl Filter {
 
 /// The events of a query, up to its limit, a page at a time.
 pub(super) fn pages(
-    log: &dyn EventLog,
+    log: Arc<dyn EventLog>,
     mut query: EventQuery,
 ) -> impl Iterator<Item = Result<Vec<StoredEvent>, LogError>> {
     let mut left = query.limit;
@@ -103,17 +106,21 @@ pub(super) fn pages(
 }
 
 impl Events {
-    pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
-        let log = session.log()?;
+    pub(super) fn run(self, place: &Place, out: &mut Output) -> Result<()> {
         let mut query = self.filter.query();
         query.after = self.after.map(Position);
         query.backward = self.backward;
         query.limit = if self.all { u64::MAX } else { self.limit };
         if self.upcast {
-            return stories(log.as_ref(), query, &Today::load(session)?, out);
+            let Place::Project(session) = place else {
+                bail!(UsageError(
+                    "--upcast works with the upcasters of a project folder; --url is not for it".to_owned()
+                ));
+            };
+            return stories(session.log()?, query, &Today::load(session)?, out);
         }
         let mut shown = 0;
-        for page in pages(log.as_ref(), query) {
+        for page in place.pages(query)? {
             let page = page?;
             if out.json {
                 page.iter().try_for_each(|event| out.json_line(event))?;
@@ -135,7 +142,7 @@ impl Events {
 }
 
 /// Shows what each event becomes; fails at the end if some could not be lifted.
-fn stories(log: &dyn EventLog, query: EventQuery, today: &Today, out: &mut Output) -> Result<()> {
+fn stories(log: Arc<dyn EventLog>, query: EventQuery, today: &Today, out: &mut Output) -> Result<()> {
     let (mut shown, mut faulted) = (0_u64, 0_u64);
     for page in pages(log, query) {
         for event in &page? {

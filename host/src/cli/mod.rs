@@ -5,12 +5,14 @@
 //! or tables is shown with its control characters escaped.
 //!
 //! A verb is a struct of arguments with a `run`. `session` opens what a verb needs: log, tables, or a host, which is
-//! the running one where there is one and else lives in this process.
+//! the running one where there is one and else lives in this process. `place` is that, or a host that a person named by
+//! `--url`; commands that need the project's own files and databases refuse it.
 
 mod append;
 mod args;
 mod catch_up;
 mod dead_letters;
+mod diff;
 mod events;
 mod explain;
 mod export;
@@ -19,8 +21,10 @@ mod init;
 mod interrupt;
 mod operate;
 mod output;
+mod place;
 mod plugin_build;
 mod plugin_check;
+mod plugin_host;
 mod plugin_new;
 mod plugin_test;
 mod profile;

@@ -8,14 +8,14 @@ use serde::Serialize;
 
 use super::interrupt::Interrupt;
 use super::output::Output;
+use super::place::Place;
 use super::progress::Progress;
-use super::session::Session;
 use super::table::plain_lines;
 use super::units;
 use crate::deploy::operator::{GenerationStatus, HostStatus, Outcome, Verb};
 
 /// Between two looks at a host that works.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The same where the host is in this process: a look costs next to nothing, and a script waits for the last one.
 const LOOK_HERE_EVERY: Duration = Duration::from_millis(20);
 /// How long a cutover may fail, and be tried again, before a person is told.
@@ -92,27 +92,27 @@ struct Target {
 }
 
 impl Rebuild {
-    pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
-        self.target.ask(session, out, Verb::Rebuild)
+    pub(super) fn run(self, place: &Place, out: &mut Output) -> Result<()> {
+        self.target.ask(place, out, Verb::Rebuild)
     }
 }
 
 impl Pause {
-    pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
-        self.target.ask(session, out, Verb::Pause { reason: self.reason })
+    pub(super) fn run(self, place: &Place, out: &mut Output) -> Result<()> {
+        self.target.ask(place, out, Verb::Pause { reason: self.reason })
     }
 }
 
 impl Resume {
-    pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
-        self.target.ask(session, out, Verb::Resume)
+    pub(super) fn run(self, place: &Place, out: &mut Output) -> Result<()> {
+        self.target.ask(place, out, Verb::Resume)
     }
 }
 
 impl Cutover {
-    pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
+    pub(super) fn run(self, place: &Place, out: &mut Output) -> Result<()> {
         self.target.ask(
-            session,
+            place,
             out,
             Verb::Cutover {
                 breaking: self.breaking,
@@ -122,9 +122,9 @@ impl Cutover {
 }
 
 impl Rollback {
-    pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
+    pub(super) fn run(self, place: &Place, out: &mut Output) -> Result<()> {
         self.target.ask(
-            session,
+            place,
             out,
             Verb::Rollback {
                 breaking: self.breaking,
@@ -142,8 +142,8 @@ struct Answer<'a> {
 }
 
 impl Target {
-    fn ask(self, session: &Session, out: &mut Output, verb: Verb) -> Result<()> {
-        let reached = session.reach()?;
+    fn ask(self, place: &Place, out: &mut Output, verb: Verb) -> Result<()> {
+        let reached = place.reach()?;
         let mut outcome = reached.operator.operate(&self.name, verb.clone())?;
         if !outcome.done && !self.no_wait {
             let advice = if reached.remote {
@@ -151,7 +151,7 @@ impl Target {
             } else {
                 "stopping; what is done stays, and the next host goes on (Ctrl-C again ends at once)"
             };
-            let interrupt = Interrupt::listen(session.runtime(), advice);
+            let interrupt = Interrupt::listen(place.runtime(), advice);
             let mut progress = Progress::new(self.name.clone(), "events");
             let mut hindered = None;
             outcome.message = loop {
@@ -201,22 +201,19 @@ fn hindrance(status: &HostStatus, name: &str) -> Option<String> {
         .projections
         .iter()
         .find(|projection| projection.name == name)?;
-    projection
-        .message
-        .contains("did not happen")
-        .then(|| projection.message.clone())
+    projection.hindered.then(|| projection.message.clone())
 }
 
 /// What a status says of something that was asked for.
 #[derive(Debug, PartialEq)]
-enum Look {
+pub(super) enum Look {
     Done(String),
     Failed(String),
     Going { share: Option<f64>, text: String },
 }
 
 /// Whether it is done. `generation` is the one that the host named in its answer.
-fn look(status: &HostStatus, name: &str, verb: &Verb, generation: Option<i64>) -> Look {
+pub(super) fn look(status: &HostStatus, name: &str, verb: &Verb, generation: Option<i64>) -> Look {
     let Some(projection) = status
         .projections
         .iter()
@@ -266,8 +263,7 @@ fn look(status: &HostStatus, name: &str, verb: &Verb, generation: Option<i64>) -
             Look::Failed(failure(target, &projection.message))
         }
         // The message says which decision of a person's is missing.
-        _ if projection.state == "waiting" && projection.message.contains("`lamphouse cutover") => match verb
-        {
+        _ if projection.needs_decision => match verb {
             Verb::Rebuild => Look::Done(projection.message.clone()),
             _ => Look::Failed(projection.message.clone()),
         },
@@ -376,8 +372,8 @@ mod tests {
             look(&ready, "orders", &Verb::Rebuild, Some(4)),
             Look::Going { .. }
         ));
-        ready.projections[0].message =
-            "it is breaking; `lamphouse cutover orders --breaking` switches".to_owned();
+        ready.projections[0].needs_decision = true;
+        ready.projections[0].message = "it is breaking".to_owned();
         assert!(
             matches!(look(&ready, "orders", &Verb::Rebuild, Some(4)), Look::Done(text) if text.contains("breaking"))
         );

@@ -1,17 +1,14 @@
 //! `lamphouse projection show`: everything that is known of one projection.
 
-use anyhow::{Result, bail};
-use lamphouse_contract::TableSchema;
-use serde::Serialize;
+use anyhow::Result;
 
 use super::output::{Output, Style};
-use super::session::Session;
+use super::place::Place;
 use super::table::{Cell, Look, lay_out, plain, plain_lines};
 use super::units;
-use crate::deploy::operator::{FaultReport, GenerationStatus, ProjectionStatus};
+use crate::deploy::detail::{ProjectionDetail, TableShape};
+use crate::deploy::operator::{FaultReport, GenerationStatus};
 use crate::plugin::LogLine;
-use crate::tables::GenerationRecord;
-use crate::tables::ddl::{Dialect, column_type};
 
 /// Show one projection: its generations, their tables and columns, faults with trace, and the plugin's log lines
 #[derive(Debug, clap::Args)]
@@ -23,74 +20,9 @@ pub(super) struct Show {
     name: String,
 }
 
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Shown {
-    projection: ProjectionStatus,
-    /// The tables of each generation, oldest first.
-    generations: Vec<Tables>,
-}
-
-/// The tables of one generation.
-#[derive(Serialize)]
-struct Tables {
-    generation: i64,
-    tables: Vec<Table>,
-}
-
-#[derive(Serialize)]
-struct Table {
-    name: String,
-    columns: Vec<Column>,
-    /// Declared indexes, by their columns.
-    indexes: Vec<Vec<String>>,
-}
-
-#[derive(Serialize)]
-struct Column {
-    name: String,
-    sql_type: String,
-    nullable: bool,
-    /// Whether it belongs to the key.
-    key: bool,
-}
-
 impl Show {
-    pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
-        let status = session.reach()?.operator.status()?;
-        let mut projections = status.projections;
-        let Some(at) = projections
-            .iter()
-            .position(|projection| projection.name == self.name)
-        else {
-            let names: Vec<&str> = projections
-                .iter()
-                .map(|projection| projection.name.as_str())
-                .collect();
-            let there = if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(", ")
-            };
-            bail!(
-                "there is no projection '{}'; there are: {there}",
-                plain(&self.name)
-            );
-        };
-        let dialect = if session.config.tables.kind() == "sqlite" {
-            Dialect::Sqlite
-        } else {
-            Dialect::Postgres
-        };
-        let records = session.tables()?.generations()?;
-        let own = records
-            .iter()
-            .filter(|record| record.projection.as_str() == self.name);
-        let generations = own.map(|record| tables(record, dialect)).collect();
-        let shown = Shown {
-            projection: projections.swap_remove(at),
-            generations,
-        };
+    pub(super) fn run(self, place: &Place, out: &mut Output) -> Result<()> {
+        let shown = place.reach()?.operator.projection(&self.name)?;
         if out.json {
             return out.document(&shown);
         }
@@ -100,44 +32,7 @@ impl Show {
     }
 }
 
-fn tables(record: &GenerationRecord, dialect: Dialect) -> Tables {
-    let tables = record
-        .descriptor
-        .tables
-        .iter()
-        .map(|schema| table(schema, dialect))
-        .collect();
-    Tables {
-        generation: record.id.0,
-        tables,
-    }
-}
-
-fn table(schema: &TableSchema, dialect: Dialect) -> Table {
-    let name_of = |index: &u32| {
-        schema
-            .columns
-            .get(*index as usize)
-            .map_or_else(|| "?".to_owned(), |column| column.name.clone())
-    };
-    let columns = schema.columns.iter().enumerate().map(|(index, column)| Column {
-        name: column.name.clone(),
-        sql_type: column_type(dialect, column.kind),
-        nullable: column.nullable,
-        key: schema.primary_key.iter().any(|key| *key as usize == index),
-    });
-    Table {
-        name: schema.name.clone(),
-        columns: columns.collect(),
-        indexes: schema
-            .indexes
-            .iter()
-            .map(|index| index.iter().map(name_of).collect())
-            .collect(),
-    }
-}
-
-fn render(shown: &Shown, width: Option<usize>, style: Style) -> Vec<String> {
+fn render(shown: &ProjectionDetail, width: Option<usize>, style: Style) -> Vec<String> {
     let projection = &shown.projection;
     let state = plain(&projection.state);
     let state = match projection.healthy {
@@ -231,7 +126,7 @@ fn one_generation(generation: &GenerationStatus, style: Style) -> Vec<String> {
     lines
 }
 
-fn one_table(table: &Table, width: Option<usize>, style: Style) -> Vec<String> {
+fn one_table(table: &TableShape, width: Option<usize>, style: Style) -> Vec<String> {
     let rows: Vec<Vec<Cell>> = table
         .columns
         .iter()
@@ -312,10 +207,12 @@ fn log_lines(title: &str, log: &[LogLine], style: Style) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use lamphouse_contract::ColumnType;
+    use lamphouse_contract::{ColumnType, TableSchema};
 
     use super::super::status::tests::{generation, projection};
     use super::*;
+    use crate::deploy::detail::{GenerationTables, table_shapes};
+    use crate::tables::ddl::Dialect;
 
     #[test]
     fn tables_faults_and_log_lines_are_all_there() {
@@ -353,11 +250,11 @@ mod tests {
         let mut orders = projection("order-summary", "faulted", Some(live));
         orders.healthy = false;
         orders.message = "stopped at position 42".to_owned();
-        let generations = vec![Tables {
+        let generations = vec![GenerationTables {
             generation: 3,
-            tables: vec![table(&schema, Dialect::Postgres)],
+            tables: table_shapes(&[schema], Dialect::Postgres),
         }];
-        let shown = Shown {
+        let shown = ProjectionDetail {
             projection: orders,
             generations,
         };

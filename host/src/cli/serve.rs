@@ -112,6 +112,7 @@ fn host(session: &Session, mode: Mode) -> Result<()> {
             rows_max: config.query_rows_max,
             time_max: config.query_time_max,
         },
+        uploads: host.uploads().clone(),
         body_bytes_max: usize::try_from(config.body_bytes_max).unwrap_or(usize::MAX),
         watch: watch(&host, config),
     };

@@ -10,8 +10,12 @@ use tokio::runtime::{Handle, Runtime};
 use super::args::Globals;
 use crate::api::{RemoteOperator, Token};
 use crate::config::{Config, FILE};
+use crate::core::PluginName;
 use crate::core::clock::Clock;
+use crate::deploy::detail::ProjectionDetail;
 use crate::deploy::operator::{HostInfo, HostStatus, OperateError, Operator, Outcome, Verb};
+use crate::deploy::plugins::{Condition, Installed, PluginDetail, Removed};
+use crate::deploy::uploads::Received;
 use crate::deploy::{Host, HostError, Mode};
 use crate::log::EventLog;
 use crate::tables::TableStore;
@@ -64,7 +68,7 @@ impl Session {
     }
 
     /// The running host of these tables, if there is one that says where it listens.
-    fn running_host(&self) -> Result<Option<RemoteOperator>> {
+    pub(super) fn running_host(&self) -> Result<Option<RemoteOperator>> {
         let Some(address) = self.tables()?.owner_address()? else {
             return Ok(None);
         };
@@ -160,7 +164,7 @@ fn root(globals: &Globals) -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("."))
 }
 
-fn runtime() -> Result<Runtime> {
+pub(super) fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -183,6 +187,27 @@ impl Operator for InProcess {
 
     fn operate(&self, projection: &str, verb: Verb) -> Result<Outcome, OperateError> {
         self.0.operate(projection, verb)
+    }
+
+    fn projection(&self, name: &str) -> Result<ProjectionDetail, OperateError> {
+        self.0.projection(name)
+    }
+
+    fn plugin(&self, name: &str) -> Result<PluginDetail, OperateError> {
+        self.0.plugin(name)
+    }
+
+    fn install(
+        &self,
+        name: &PluginName,
+        received: Received,
+        condition: &Condition,
+    ) -> Result<Installed, OperateError> {
+        self.0.install(name, received, condition)
+    }
+
+    fn remove_plugin(&self, name: &str, condition: &Condition) -> Result<Removed, OperateError> {
+        self.0.remove_plugin(name, condition)
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::interrupt::Interrupt;
 use super::output::{Output, Style};
-use super::session::Session;
+use super::place::Place;
 use super::table::{Cell, Look, lay_out, plain, plain_lines};
 use super::units;
 use crate::deploy::operator::{
@@ -29,8 +29,8 @@ pub(super) struct Status {
 }
 
 impl Status {
-    pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
-        let reached = session.reach()?;
+    pub(super) fn run(self, place: &Place, out: &mut Output) -> Result<()> {
+        let reached = place.reach()?;
         if !self.watch {
             let status = reached.operator.status()?;
             if out.json {
@@ -40,7 +40,7 @@ impl Status {
                 .iter()
                 .try_for_each(|line| out.line(line));
         }
-        let interrupt = Interrupt::listen(session.runtime(), "");
+        let interrupt = Interrupt::listen(place.runtime(), "");
         while !interrupt.is_set() {
             let status = reached.operator.status()?;
             if out.json {
@@ -336,6 +336,8 @@ pub(super) mod tests {
             state: state.to_owned(),
             healthy: true,
             message: String::new(),
+            needs_decision: false,
+            hindered: false,
             paused: None,
             held: None,
             refused: None,

@@ -2,9 +2,8 @@
 
 use anyhow::{Result, bail};
 
-use super::events::pages;
 use super::output::{Output, Style};
-use super::session::Session;
+use super::place::Place;
 use super::table::{Cell, Look, lay_out, plain};
 use super::units;
 use crate::core::{Position, StoredEvent};
@@ -28,8 +27,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
-        let log = session.log()?;
+    pub(super) fn run(self, place: &Place, out: &mut Output) -> Result<()> {
         let query = EventQuery {
             stream_id: Some(self.id.clone()),
             after: self.after.map(Position),
@@ -37,7 +35,7 @@ impl Stream {
             ..EventQuery::default()
         };
         let mut shown = 0;
-        for page in pages(log.as_ref(), query) {
+        for page in place.pages(query)? {
             let page = page?;
             if out.json {
                 page.iter().try_for_each(|event| out.json_line(event))?;

@@ -49,7 +49,7 @@ impl fmt::Display for StreamVersion {
 }
 
 /// One build of a projection's tables; unique in one tables database, so that `orders__g7` names one table for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct GenerationId(pub i64);
 
@@ -82,13 +82,19 @@ impl fmt::Display for EventId {
 }
 
 /// SHA-256 of a plugin file as it was submitted.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
+#[schema(value_type = String)]
 pub struct PluginDigest([u8; 32]);
 
 impl PluginDigest {
     /// The digest of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// A digest that was computed as the bytes came.
+    pub fn from_sha256(digest: [u8; 32]) -> Self {
+        Self(digest)
     }
 
     /// From 64 hexadecimal digits; None if it is anything else.
@@ -175,8 +181,9 @@ fn name_error(what: &str, name: &str, dashes: bool) -> Option<String> {
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $dashes:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
         #[serde(try_from = "String", into = "String")]
+        #[schema(value_type = String)]
         pub struct $type(String);
 
         impl $type {

@@ -10,6 +10,7 @@ pub mod fault;
 pub mod ids;
 pub mod limits;
 pub mod measure;
+pub mod micros;
 pub mod signal;
 pub mod waiting;
 

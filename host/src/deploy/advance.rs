@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::chores::{self, Chore, Cutover, Done};
 use super::conductor::{Conductor, Message};
 use super::fleet::report;
+use super::note::{Note, NoteKind};
 use super::operator::FaultReport;
 use crate::config::CutoverMode;
 use crate::core::{Class, GenerationId, PluginDigest};
@@ -91,7 +92,7 @@ impl Conductor {
         {
             projection.approval = None;
             projection.note =
-                format!("generation {id} stopped on its way to be public; the live one goes on");
+                format!("generation {id} stopped on its way to be public; the live one goes on").into();
         }
         let Some(generation) = projection.generations.get_mut(&id) else {
             return;
@@ -110,7 +111,7 @@ impl Conductor {
                     .store
                     .set_state(id, GenerationState::Failed, document.as_ref())
             {
-                projection.note = format!("the failure cannot be recorded: {error}");
+                projection.note = format!("the failure cannot be recorded: {error}").into();
             }
         }
     }
@@ -329,26 +330,29 @@ impl Conductor {
             );
             let version = &candidate.record.version;
             if let SchemaDiff::Breaking(changes) = SchemaDiff::between(old, new) {
-                projection.note = format!(
+                let text = format!(
                     "{version} (generation {target}) is ready, but breaking: {}; `lamphouse cutover {name} --breaking` \
                      switches to it",
                     changes.join("; ")
                 );
+                projection.note = Note::new(NoteKind::Decision, text);
                 return None;
             }
             if !removed.is_empty() {
-                projection.note = format!(
+                let text = format!(
                     "{version} (generation {target}) is ready, but without upcaster {}, which was removed: events that it \
                      lifted come as they were stored; `lamphouse cutover {name}` switches to it, and putting the file \
                      back leaves everything as it is",
                     removed.join(" and ")
                 );
+                projection.note = Note::new(NoteKind::Decision, text);
                 return None;
             }
             if mode == CutoverMode::Manual {
-                projection.note = format!(
+                let text = format!(
                     "{version} (generation {target}) is ready; `lamphouse cutover {name}` switches to it"
                 );
+                projection.note = Note::new(NoteKind::Decision, text);
                 return None;
             }
         }
@@ -395,7 +399,7 @@ impl Conductor {
             });
         match started {
             Ok(_) => projection.chore = Some(word),
-            Err(error) => projection.note = format!("no thread could be started: {error}"),
+            Err(error) => projection.note = format!("no thread could be started: {error}").into(),
         }
     }
 
@@ -416,12 +420,12 @@ impl Conductor {
                                     .store
                                     .set_state(id, GenerationState::Ready, None)
                             {
-                                projection.note = format!("the state cannot be recorded: {error}");
+                                projection.note = format!("the state cannot be recorded: {error}").into();
                             }
                         }
                     }
                 }
-                Err(error) => projection.note = format!("the indexes of {id} cannot be made: {error}"),
+                Err(error) => projection.note = format!("the indexes of {id} cannot be made: {error}").into(),
             },
             Done::Replayed(id, result) => self.replayed(name, id, result),
             Done::Switched(id, result) => self.switched(name, id, result),
@@ -436,10 +440,11 @@ impl Conductor {
                 projection.finishing = waits.is_some();
                 // Readers may have queued behind the try: they get as much time without one.
                 projection.finish_at = Some(Instant::now() + took.max(FINISH_EVERY));
-                let own = projection.note.starts_with("the cutover is done")
-                    || projection.note.starts_with("the last step");
+                let own = projection.note.kind == NoteKind::Finishing;
                 match waits {
-                    Some(waits) if own || projection.note.is_empty() => projection.note = waits,
+                    Some(waits) if own || projection.note.is_empty() => {
+                        projection.note = Note::new(NoteKind::Finishing, waits);
+                    }
                     None if own => projection.note.clear(),
                     _ => {}
                 }
@@ -450,7 +455,8 @@ impl Conductor {
                     tracing::info!(projection = %name, generation = %id, "The tables of an old generation were dropped");
                 }
                 Err(error) => {
-                    projection.note = format!("the tables of generation {id} cannot be dropped yet: {error}");
+                    projection.note =
+                        format!("the tables of generation {id} cannot be dropped yet: {error}").into();
                     projection.finishing = true;
                     projection.finish_at = Some(Instant::now() + SWITCH_EVERY);
                 }
@@ -490,18 +496,20 @@ impl Conductor {
             }
             (false, Err(error), _) => {
                 tracing::warn!(projection = %name, generation = %id, %error, "The cutover did not happen");
-                projection.note = format!("the cutover to generation {id} did not happen: {error}");
+                let text = format!("the cutover to generation {id} did not happen: {error}");
+                projection.note = Note::new(NoteKind::Hindered, text);
                 projection.switch_at = Some(Instant::now() + SWITCH_EVERY);
                 if error.class() != Class::Retryable && projection.approval.take().is_some() {
                     projection.switch_at = None;
-                    projection.refused = Some(projection.note.clone());
+                    projection.refused = Some(projection.note.text.clone());
                 }
             }
             (false, Ok(_), Err(error)) => {
-                projection.note = format!("the outcome of the cutover cannot be read: {error}");
+                projection.note = format!("the outcome of the cutover cannot be read: {error}").into();
             }
             (false, Ok(_), Ok(())) => {
-                projection.note = format!("the cutover to generation {id} was undone by somebody else");
+                projection.note =
+                    format!("the cutover to generation {id} was undone by somebody else").into();
             }
         }
     }

@@ -34,6 +34,9 @@ const STANDBY_EVERY: Duration = Duration::from_millis(300);
 /// The answer to a verb.
 pub(crate) type Answer = Result<Outcome, OperateError>;
 
+/// Hands an answer to who asked.
+pub(crate) type Reply = Box<dyn FnOnce() + Send>;
+
 /// What others tell the conductor.
 pub(crate) enum Message {
     Look,
@@ -43,6 +46,8 @@ pub(crate) enum Message {
         verb: Verb,
         reply: Sender<Answer>,
     },
+    /// Work on the conductor's thread; what it gives is called when the view shows what came of it.
+    Ask(Box<dyn FnOnce(&mut Conductor) -> Reply + Send>),
     Chore(String, Done),
     Announce(String),
     Stop,
@@ -76,6 +81,8 @@ pub(crate) struct Conductor {
     pub(crate) problems: BTreeMap<&'static str, String>,
     /// Answers to be given once the view shows what they are about.
     pub(crate) answers: Vec<(Sender<Answer>, Answer)>,
+    /// The same, of [`Message::Ask`].
+    pub(crate) replies: Vec<Reply>,
     pub(crate) loaded: bool,
     /// Every file of the folder has been looked at and judged.
     pub(crate) judged: bool,
@@ -111,6 +118,7 @@ impl Conductor {
                     // Who asked may have given up.
                     let _ = reply.send(answer);
                 }
+                self.replies.drain(..).for_each(|reply| reply());
             }
         }
         self.stop_everything();
@@ -140,6 +148,10 @@ impl Conductor {
                 };
                 let answer = self.operate(&projection, verb);
                 self.answers.push((reply, answer));
+            }
+            Message::Ask(work) => {
+                let reply = work(self);
+                self.replies.push(reply);
             }
             Message::Chore(projection, done) => self.chore_done(&projection, done),
             Message::Announce(address) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::letters::RetryJob;
+use super::note::Note;
 use super::operator::FaultReport;
 use crate::core::clock::Clock;
 use crate::core::{Class, GenerationId};
@@ -154,7 +155,7 @@ pub(crate) struct Projection {
     /// Not before this time is a cutover that failed tried again.
     pub(crate) switch_at: Option<Instant>,
     /// Why the cutover does not happen, or what else a person should know.
-    pub(crate) note: String,
+    pub(crate) note: Note,
     /// Why what somebody asked for was refused for good.
     pub(crate) refused: Option<String>,
     /// Whether its runners run at all in this process.
@@ -172,7 +173,7 @@ impl Projection {
             finishing: true,
             finish_at: None,
             switch_at: None,
-            note: String::new(),
+            note: Note::default(),
             refused: None,
             active,
         }

@@ -9,18 +9,23 @@ use crossbeam_channel::{Sender, bounded, unbounded};
 use parking_lot::{Mutex, RwLock};
 
 use super::address::Address;
-use super::conductor::{Conductor, Message};
+use super::conductor::{Conductor, Message, Reply};
+use super::detail::{self, ProjectionDetail};
 use super::operator::{HostStatus, OperateError, Operator, Outcome, Verb};
-use super::stage::{Files, Stager};
+use super::plugins::{self, Condition, Contents, Installed, PluginDetail, Removed};
+use super::stage::{self, Files, Stager};
 use super::trim::Trimmer;
+use super::uploads::{Received, Uploads};
 use super::view::View;
 use super::watch::Folder;
 use crate::config::Config;
 use crate::core::bell::Bell;
 use crate::core::clock::Clock;
+use crate::core::{Class, PluginName};
 use crate::log::{EventLog, LogError};
 use crate::plugin::{PluginError, PluginMeters, Sandbox};
 use crate::projection::{Meters, Surroundings};
+use crate::tables::ddl::Dialect;
 use crate::tables::{StoreError, TableStore};
 
 /// What a host is for.
@@ -68,7 +73,9 @@ pub struct Host {
     log: Arc<dyn EventLog>,
     log_kind: &'static str,
     store: Arc<dyn TableStore>,
+    dialect: Dialect,
     sandbox: Arc<Sandbox>,
+    uploads: Arc<Uploads>,
     written: Bell,
     meters: Arc<Meters>,
     plugin_meters: Arc<PluginMeters>,
@@ -138,6 +145,14 @@ impl Host {
             crate::config::DatabaseUrl::Sqlite(_) => "sqlite",
             crate::config::DatabaseUrl::Postgres(_) => "postgres",
         };
+        let dialect = match config.tables {
+            crate::config::DatabaseUrl::Sqlite(_) => Dialect::Sqlite,
+            crate::config::DatabaseUrl::Postgres(_) => Dialect::Postgres,
+        };
+        let uploads = Uploads::new(&config.plugins, config.limits.plugin_bytes_max);
+        if folder.is_some() {
+            uploads.clear_abandoned();
+        }
         let view = Arc::new(RwLock::new(Arc::new(View::default())));
         let now = Instant::now();
         let conductor = Conductor {
@@ -163,6 +178,7 @@ impl Host {
             file_status: Vec::new(),
             problems: BTreeMap::new(),
             answers: Vec::new(),
+            replies: Vec::new(),
             loaded: false,
             judged: false,
             next_look: now,
@@ -179,7 +195,9 @@ impl Host {
             log,
             log_kind,
             store,
+            dialect,
             sandbox,
+            uploads: Arc::new(uploads),
             written,
             meters,
             plugin_meters,
@@ -220,6 +238,11 @@ impl Host {
     /// What runs this host's plugins.
     pub fn sandbox(&self) -> &Arc<Sandbox> {
         &self.sandbox
+    }
+
+    /// Where plugin files that come over a network are received.
+    pub fn uploads(&self) -> &Arc<Uploads> {
+        &self.uploads
     }
 
     /// Rings whenever rows of this host are in the tables. Another host that owns them rings its own.
@@ -304,6 +327,39 @@ impl Drop for Host {
 /// How long a person's request may wait for the conductor.
 const OPERATE_WAIT: Duration = Duration::from_secs(20);
 
+impl Host {
+    /// Does something on the conductor's thread, and waits for what it gives.
+    fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Conductor) -> Result<T, OperateError> + Send + 'static,
+    ) -> Result<T, OperateError> {
+        // The first answer needs what is stored to be read.
+        self.wait_loaded(OPERATE_WAIT);
+        let (reply, answer) = bounded(1);
+        let work = move |conductor: &mut Conductor| -> Reply {
+            let given = work(conductor);
+            Box::new(move || {
+                // Who asked may have given up.
+                let _ = reply.send(given);
+            })
+        };
+        self.to_conductor
+            .send(Message::Ask(Box::new(work)))
+            .map_err(|_| gone())?;
+        answer.recv_timeout(OPERATE_WAIT).map_err(|_| late())?
+    }
+}
+
+fn gone() -> OperateError {
+    OperateError::Unavailable("the host is stopping".to_owned())
+}
+
+fn late() -> OperateError {
+    OperateError::Unavailable(
+        "the host did not answer in time; its database may be away: see `lamphouse status`".to_owned(),
+    )
+}
+
 impl Operator for Host {
     fn status(&self) -> Result<HostStatus, OperateError> {
         let view = self.view.read().clone();
@@ -311,7 +367,6 @@ impl Operator for Host {
     }
 
     fn operate(&self, projection: &str, verb: Verb) -> Result<Outcome, OperateError> {
-        let gone = || OperateError::Unavailable("the host is stopping".to_owned());
         // The first answer needs what is stored to be read.
         self.wait_loaded(OPERATE_WAIT);
         let (reply, answer) = bounded(1);
@@ -322,11 +377,61 @@ impl Operator for Host {
                 reply,
             })
             .map_err(|_| gone())?;
-        answer.recv_timeout(OPERATE_WAIT).map_err(|_| {
-            OperateError::Unavailable(
-                "the host did not answer in time; its database may be away: see `lamphouse status`"
-                    .to_owned(),
-            )
-        })?
+        answer.recv_timeout(OPERATE_WAIT).map_err(|_| late())?
+    }
+
+    fn projection(&self, name: &str) -> Result<ProjectionDetail, OperateError> {
+        let generations = self.store.generations();
+        let generations = generations.map_err(|error| OperateError::Unavailable(error.to_string()))?;
+        detail::detail(self.status()?, &generations, self.dialect, name)
+    }
+
+    fn plugin(&self, name: &str) -> Result<PluginDetail, OperateError> {
+        let all = plugins::list(&self.status()?);
+        let Some(status) = all.into_iter().find(|plugin| plugin.name == name) else {
+            return Err(OperateError::NotFound(format!(
+                "there is no {name}.wasm in the plugin folder, and no plugin '{name}' is deployed"
+            )));
+        };
+        let staged = match status.file.clone() {
+            Some(file) => self.ask(move |conductor| Ok(conductor.staged(&file)))?,
+            None => None,
+        };
+        let contents = staged.map(|(plugin, bytes)| Contents::of(&plugin, &bytes, self.dialect));
+        Ok(PluginDetail { status, contents })
+    }
+
+    fn install(
+        &self,
+        name: &PluginName,
+        received: Received,
+        condition: &Condition,
+    ) -> Result<Installed, OperateError> {
+        self.ask(|conductor| conductor.may_install())?;
+        let file = format!("{name}.wasm");
+        let bytes: Arc<[u8]> = match received.read() {
+            Ok(bytes) => bytes.into(),
+            Err(error) => {
+                let why = format!("the upload cannot be read back: {error}");
+                return Err(OperateError::Unavailable(why));
+            }
+        };
+        let plugin = stage::load(&self.sandbox, &file, &bytes).map_err(|(class, why)| match class {
+            Class::Fault | Class::TimeLimit => OperateError::Invalid(why),
+            Class::Retryable | Class::Bug => OperateError::Unavailable(why),
+        })?;
+        let condition = condition.clone();
+        self.ask(move |conductor| conductor.install(&file, &plugin, &bytes, &received, &condition))
+    }
+
+    fn remove_plugin(&self, name: &str, condition: &Condition) -> Result<Removed, OperateError> {
+        let (name, condition) = (name.to_owned(), condition.clone());
+        self.ask(move |conductor| {
+            // Whatever is in the folder may be taken out, also what has no valid name.
+            let named = [format!("{name}.wasm"), name];
+            let is_there = |file: &&String| conductor.has_file(file);
+            let file = named.iter().find(is_there).unwrap_or(&named[0]);
+            conductor.remove_plugin(&file.clone(), &condition)
+        })
     }
 }

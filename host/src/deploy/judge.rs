@@ -14,11 +14,22 @@ use super::stage::{FileState, Work};
 use crate::core::{GenerationId, PluginDigest, PluginName};
 use crate::plugin::{AnyPlugin, Plugin};
 use crate::tables::{GenerationState, PluginRecord, ProjectionRecord, StoreError, UpcasterRef};
+use crate::upcast::Conflict;
 
 /// The folder is looked at so often even when nobody says that it changed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// While files settle.
 pub(super) const LOOK_SOON: Duration = Duration::from_millis(30);
+
+/// What the files of the folder mean together.
+pub(super) struct Weighed {
+    /// The projectors, with the upcasters that concern them.
+    pub(super) candidates: Vec<Candidate>,
+    /// Files that are refused, and why.
+    pub(super) words: BTreeMap<String, String>,
+    /// The upcasters that are wanted.
+    pub(super) wanted: Result<Vec<UpcasterRef>, Conflict>,
+}
 
 impl Conductor {
     pub(super) fn look(&mut self) {
@@ -79,6 +90,38 @@ impl Conductor {
             self.describe_files(&BTreeMap::new());
             return;
         }
+        let Weighed {
+            candidates,
+            mut words,
+            wanted,
+        } = self.weigh();
+        match wanted {
+            Ok(set) => {
+                self.problems.remove("upcasters");
+                self.wanted_upcasters = Some(set);
+                self.candidates.clone_from(&candidates);
+                for candidate in &candidates {
+                    if !words.contains_key(&candidate.file)
+                        && let Err(why) = self.deploy(candidate)
+                    {
+                        words.insert(candidate.file.clone(), why);
+                    }
+                }
+            }
+            Err(conflict) => {
+                self.problems.insert(
+                    "upcasters",
+                    format!("{conflict}; until then nothing is deployed, and everything runs on as it is"),
+                );
+            }
+        }
+        self.retire_removed(&candidates);
+        self.describe_files(&words);
+        self.judged = true;
+    }
+
+    /// What the files mean together. Changes nothing.
+    pub(super) fn weigh(&mut self) -> Weighed {
         let mut candidates = self.files.candidates();
         let mut deployed: BTreeMap<String, BTreeSet<PluginDigest>> = BTreeMap::new();
         let mut owners = BTreeMap::new();
@@ -103,35 +146,20 @@ impl Conductor {
         let mut named = candidates.clone();
         named.extend(self.upcaster_candidates());
         let mut words = clashes(&named, &deployed, &owners);
-        match self.choose_upcasters(&words) {
-            Ok(mut wanted) => {
-                self.problems.remove("upcasters");
-                words.append(&mut wanted.refused);
-                for candidate in &mut candidates {
-                    let subscriptions = self.files.subscriptions(&candidate.file);
-                    candidate.upcasters = concerning(&wanted, &subscriptions);
-                }
-                let set = wanted.set.into_iter().map(|choice| choice.upcaster);
-                self.wanted_upcasters = Some(set.collect());
-                self.candidates.clone_from(&candidates);
-                for candidate in &candidates {
-                    if !words.contains_key(&candidate.file)
-                        && let Err(why) = self.deploy(candidate)
-                    {
-                        words.insert(candidate.file.clone(), why);
-                    }
-                }
+        let wanted = self.choose_upcasters(&words).map(|mut wanted| {
+            words.append(&mut wanted.refused);
+            for candidate in &mut candidates {
+                let subscriptions = self.files.subscriptions(&candidate.file);
+                candidate.upcasters = concerning(&wanted, &subscriptions);
             }
-            Err(conflict) => {
-                self.problems.insert(
-                    "upcasters",
-                    format!("{conflict}; until then nothing is deployed, and everything runs on as it is"),
-                );
-            }
+            let set = wanted.set.into_iter().map(|choice| choice.upcaster);
+            set.collect()
+        });
+        Weighed {
+            candidates,
+            words,
+            wanted,
         }
-        self.retire_removed(&candidates);
-        self.describe_files(&words);
-        self.judged = true;
     }
 
     /// A projection whose file is gone stops; its tables stay.
@@ -158,27 +186,14 @@ impl Conductor {
                     tracing::info!(projection = %name, removed, "The plugin file of a projection was removed or is back");
                     projection.record = record;
                 }
-                Err(error) => projection.note = format!("its removal cannot be recorded: {error}"),
+                Err(error) => projection.note = format!("its removal cannot be recorded: {error}").into(),
             }
         }
     }
 
     /// Deploys a candidate; the error says why it is not deployed.
     fn deploy(&mut self, candidate: &Candidate) -> Result<(), String> {
-        let replace = self.mode == Mode::Dev;
-        let step = match self.projections.get(&candidate.name) {
-            Some(projection) => {
-                let records: Vec<_> = projection
-                    .generations
-                    .values()
-                    .filter(|generation| !generation.given_up)
-                    .map(|generation| &generation.record)
-                    .collect();
-                plan(candidate, &records, projection.record.held.as_ref(), replace)
-            }
-            None => Step::NewGeneration,
-        };
-        match step {
+        match self.step(candidate) {
             Step::Nothing => Ok(()),
             Step::Withdraw => {
                 self.withdraw(&candidate.name);
@@ -192,6 +207,23 @@ impl Conductor {
                     candidate.name, candidate.version
                 )
             }),
+        }
+    }
+
+    /// What is to be done about a candidate.
+    pub(super) fn step(&self, candidate: &Candidate) -> Step {
+        let replace = self.mode == Mode::Dev;
+        match self.projections.get(&candidate.name) {
+            Some(projection) => {
+                let records: Vec<_> = projection
+                    .generations
+                    .values()
+                    .filter(|generation| !generation.given_up)
+                    .map(|generation| &generation.record)
+                    .collect();
+                plan(candidate, &records, projection.record.held.as_ref(), replace)
+            }
+            None => Step::NewGeneration,
         }
     }
 
@@ -287,7 +319,7 @@ impl Conductor {
         Ok(id)
     }
 
-    fn describe_files(&mut self, words: &BTreeMap<String, String>) {
+    pub(super) fn describe_files(&mut self, words: &BTreeMap<String, String>) {
         let held = |why: &str| why.starts_with("held back");
         self.file_status = self
             .files
@@ -309,11 +341,7 @@ impl Conductor {
                         status.message = why.clone();
                     }
                     FileState::Staged(plugin, _) => {
-                        let kind = match plugin {
-                            AnyPlugin::Projector(_) => "projector",
-                            AnyPlugin::Upcaster(_) => "upcaster",
-                        };
-                        status.kind = Some(kind.to_owned());
+                        status.kind = Some(plugin.kind().to_owned());
                         status.plugin = Some(plugin.name().to_owned());
                         status.version = Some(plugin.version().to_owned());
                         status.digest = Some(plugin.digest().to_string());

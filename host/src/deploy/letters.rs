@@ -8,6 +8,7 @@ use super::advance::Kept;
 use super::chores::Done;
 use super::conductor::{Answer, Conductor, Message};
 use super::fleet::Projection;
+use super::note::{Note, NoteKind};
 use super::operator::{LetterFailure, LettersOutcome, OperateError, Outcome};
 use crate::core::{EventId, GenerationId};
 use crate::projection::{Replay, Replayed};
@@ -400,7 +401,7 @@ impl Conductor {
     }
 
     /// Why a generation that is level is not switched to by itself: it has parked what the public one has not.
-    pub(super) fn parks_more(&self, name: &str, target: GenerationId) -> Option<String> {
+    pub(super) fn parks_more(&self, name: &str, target: GenerationId) -> Option<Note> {
         let projection = self.projections.get(name)?;
         let candidate = projection.generations.get(&target)?;
         let live = projection.live()?;
@@ -410,25 +411,26 @@ impl Conductor {
         let version = &candidate.record.version;
         match self.surroundings.store.parked_beyond(target, live.record.id) {
             Ok(None) => None,
-            Ok(Some((first, events))) => Some(format!(
-                "{version} (generation {target}) is ready, but it has parked what the public one has not: {}; \
-                 `lamphouse dead-letters list {name}` says why, and `lamphouse cutover {name}` switches to it all the \
-                 same",
-                crate::tables::what_is_parked(&first, events)
-            )),
-            Err(error) => Some(format!(
-                "{version} (generation {target}) is ready; what it has parked cannot be read now: {error}"
-            )),
+            Ok(Some((first, events))) => {
+                let text = format!(
+                    "{version} (generation {target}) is ready, but it has parked what the public one has not: {}; \
+                     `lamphouse dead-letters list {name}` says why, and `lamphouse cutover {name}` switches to it all \
+                     the same",
+                    crate::tables::what_is_parked(&first, events)
+                );
+                Some(Note::new(NoteKind::Decision, text))
+            }
+            Err(error) => {
+                let text = format!(
+                    "{version} (generation {target}) is ready; what it has parked cannot be read now: {error}"
+                );
+                Some(text.into())
+            }
         }
     }
 
     fn known(&mut self, name: &str) -> Result<&mut Projection, OperateError> {
-        if self.ownership.is_none() || !self.loaded {
-            let why = self.problems.values().cloned().collect::<Vec<_>>().join("; ");
-            return Err(OperateError::Unavailable(format!(
-                "this host does not own the tables: {why}"
-            )));
-        }
+        self.must_own()?;
         let names: Vec<&str> = self.projections.keys().map(String::as_str).collect();
         let known = if names.is_empty() {
             "there is none yet".to_owned()

@@ -6,12 +6,16 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::detail::ProjectionDetail;
+use super::plugins::{Condition, Installed, PluginDetail, Removed};
+use super::uploads::Received;
+use crate::core::PluginName;
 use crate::plugin::LogLine;
 use crate::projection::Profile;
 use crate::tables::UpcasterRef;
 
 /// The state of everything, as one document.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HostStatus {
     /// Whether a host is running, and where.
     pub host: HostInfo,
@@ -29,7 +33,7 @@ pub struct HostStatus {
 }
 
 /// The running host.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct HostInfo {
     /// Whether a host owns the tables.
     pub running: bool,
@@ -47,7 +51,7 @@ pub struct HostInfo {
 }
 
 /// The event log.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LogStatus {
     /// `sqlite` or `postgres`.
     pub database: String,
@@ -58,7 +62,7 @@ pub struct LogStatus {
 }
 
 /// One projection.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProjectionStatus {
     /// The plugin's name.
     pub name: String,
@@ -68,6 +72,12 @@ pub struct ProjectionStatus {
     pub healthy: bool,
     /// One sentence for a person: what it does, or why it does not.
     pub message: String,
+    /// Whether it goes on only after a person's `cutover`; `message` says why.
+    #[serde(default)]
+    pub needs_decision: bool,
+    /// Whether a cutover failed and is tried again; `message` says why.
+    #[serde(default)]
+    pub hindered: bool,
     /// The reason given with `pause`; empty text when none was.
     pub paused: Option<String>,
     /// After a rollback: `held at 1.0.0 (digest …)`.
@@ -88,7 +98,7 @@ pub struct ProjectionStatus {
 }
 
 /// One generation.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct GenerationStatus {
     /// Its number: 7 for `g7`.
     pub generation: i64,
@@ -142,7 +152,7 @@ pub struct GenerationStatus {
 }
 
 /// One upcaster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UpcasterStatus {
     /// The plugin's name.
     pub name: String,
@@ -157,7 +167,7 @@ pub struct UpcasterStatus {
 }
 
 /// Why a generation stopped or is retrying.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FaultReport {
     /// `retryable`, `fault`, `time_limit`, `bug` or `diverged`.
     pub class: String,
@@ -171,14 +181,16 @@ pub struct FaultReport {
     pub trace: String,
     /// The guest's log lines of the failing call.
     pub log: Vec<LogLine>,
-    /// Microseconds since 1970.
+    /// When it happened.
+    #[serde(with = "crate::core::micros")]
+    #[schema(value_type = String, format = DateTime)]
     pub at: i64,
     /// How many times it was tried.
     pub attempts: u64,
 }
 
 /// One file of the plugin folder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FileStatus {
     /// Name in the folder.
     pub file: String,
@@ -268,7 +280,7 @@ impl fmt::Display for Verb {
 }
 
 /// The answer to a verb.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Outcome {
     /// One sentence for a person.
     pub message: String,
@@ -282,7 +294,7 @@ pub struct Outcome {
 }
 
 /// What came of a retry or a discard.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LettersOutcome {
     /// Events that are in the tables now.
     pub replayed: u64,
@@ -295,7 +307,7 @@ pub struct LettersOutcome {
 }
 
 /// A dead letter that failed again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LetterFailure {
     /// Its stream, whose later events go on waiting.
     pub stream_id: String,
@@ -318,6 +330,12 @@ pub enum OperateError {
     /// It cannot be done now; says why and what to do.
     #[error("{0}")]
     Refused(String),
+    /// What was given cannot be taken, as things stand or ever; says why and what to do.
+    #[error("{0}")]
+    Invalid(String),
+    /// It is not as the caller said that it must be.
+    #[error("{0}")]
+    Changed(String),
     /// The host could not be reached or its database is away.
     #[error("{0}")]
     Unavailable(String),
@@ -330,4 +348,22 @@ pub trait Operator: Send + Sync {
 
     /// Asks one projection to do something. Returns at once; long work goes on behind it.
     fn operate(&self, projection: &str, verb: Verb) -> Result<Outcome, OperateError>;
+
+    /// Everything that is known of one projection.
+    fn projection(&self, name: &str) -> Result<ProjectionDetail, OperateError>;
+
+    /// What is in a file of the plugin folder, by its name without `.wasm`, or what is deployed without one.
+    fn plugin(&self, name: &str) -> Result<PluginDetail, OperateError>;
+
+    /// Checks an upload as a file of the folder is checked, and puts it there under this name if it may be deployed.
+    /// Takes as long as it takes to compile it.
+    fn install(
+        &self,
+        name: &PluginName,
+        received: Received,
+        condition: &Condition,
+    ) -> Result<Installed, OperateError>;
+
+    /// Removes a file from the plugin folder; the tables of its projection stay.
+    fn remove_plugin(&self, name: &str, condition: &Condition) -> Result<Removed, OperateError>;
 }

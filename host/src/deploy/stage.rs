@@ -10,8 +10,8 @@ use lamphouse_contract::Subscription;
 
 use super::plan::Candidate;
 use super::watch::Fingerprint;
-use crate::core::PluginDigest;
-use crate::plugin::{AnyPlugin, Plugin, Sandbox, Upcaster};
+use crate::core::{Class, PluginDigest};
+use crate::plugin::{AnyPlugin, Plugin, PluginError, Sandbox, Upcaster};
 
 /// Largest plugin file. Python components are about 20 MB; more than this is a mistake.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -81,6 +81,12 @@ impl Drop for Stager {
     }
 }
 
+/// What a file's bytes are; the error says why no host runs them.
+pub(crate) fn load(sandbox: &Arc<Sandbox>, file: &str, bytes: &[u8]) -> Result<AnyPlugin, (Class, String)> {
+    let refused = |error: PluginError| (error.class(), format!("{file}: {error}"));
+    sandbox.load(bytes).map_err(refused)
+}
+
 fn stage(sandbox: &Arc<Sandbox>, work: &Work) -> Result<(AnyPlugin, Arc<[u8]>), String> {
     if work.name.ends_with(".cwasm") {
         return Err(format!(
@@ -98,9 +104,7 @@ fn stage(sandbox: &Arc<Sandbox>, work: &Work) -> Result<(AnyPlugin, Arc<[u8]>), 
     }
     let bytes: Arc<[u8]> = std::fs::read(&work.path).map_err(unreadable)?.into();
     let began = Instant::now();
-    let plugin = sandbox
-        .load(&bytes)
-        .map_err(|error| format!("{}: {error}", work.name))?;
+    let plugin = load(sandbox, &work.name, &bytes).map_err(|(_, why)| why)?;
     tracing::info!(
         file = %work.name,
         plugin = %plugin.name(),
@@ -113,13 +117,14 @@ fn stage(sandbox: &Arc<Sandbox>, work: &Work) -> Result<(AnyPlugin, Arc<[u8]>), 
 }
 
 /// Every file of the folder and what is known of it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Files {
     files: BTreeMap<String, File>,
     /// The last look saw a file that was still being written, or that it saw for the first time.
     settling: bool,
 }
 
+#[derive(Clone)]
 struct File {
     fingerprint: Fingerprint,
     state: FileState,
@@ -127,6 +132,7 @@ struct File {
 }
 
 /// Where a file is on its way.
+#[derive(Clone)]
 pub(crate) enum FileState {
     /// With the stager.
     Staging,
@@ -198,6 +204,38 @@ impl Files {
                 FileState::Staged(..) => false,
                 FileState::Refused(_) => file.since.elapsed() < SECOND_LOOK,
             })
+    }
+
+    /// How it would be with this plugin in this file.
+    pub(crate) fn with(&self, name: &str, plugin: AnyPlugin, bytes: Arc<[u8]>) -> Self {
+        let mut files = self.clone();
+        let file = File {
+            fingerprint: Fingerprint::default(),
+            state: FileState::Staged(plugin, bytes),
+            since: Instant::now(),
+        };
+        files.files.insert(name.to_owned(), file);
+        files
+    }
+
+    /// A file was put in place and will be seen: until then, nothing is decided.
+    pub(crate) fn expect(&mut self, name: &str) {
+        let file = File {
+            fingerprint: Fingerprint::default(),
+            state: FileState::Staging,
+            since: Instant::now(),
+        };
+        self.files.insert(name.to_owned(), file);
+    }
+
+    /// A file was removed.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.files.remove(name);
+    }
+
+    /// Where a file is on its way; None where there is none.
+    pub(crate) fn state(&self, name: &str) -> Option<&FileState> {
+        self.files.get(name).map(|file| &file.state)
     }
 
     /// All files in order of their names.

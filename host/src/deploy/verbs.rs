@@ -11,13 +11,19 @@ use crate::tables::diff::SchemaDiff;
 use crate::tables::{GenerationState, Hold, ProjectionRecord, StoreError};
 
 impl Conductor {
-    pub(super) fn operate(&mut self, name: &str, verb: Verb) -> Result<Outcome, OperateError> {
-        if self.ownership.is_none() || !self.loaded {
-            let why = self.problems.values().cloned().collect::<Vec<_>>().join("; ");
-            return Err(OperateError::Unavailable(format!(
-                "this host does not own the tables: {why}"
-            )));
+    /// Refuses what only the owner of the tables may do.
+    pub(super) fn must_own(&self) -> Result<(), OperateError> {
+        if self.ownership.is_some() && self.loaded {
+            return Ok(());
         }
+        let why = self.problems.values().cloned().collect::<Vec<_>>().join("; ");
+        Err(OperateError::Unavailable(format!(
+            "this host does not own the tables: {why}"
+        )))
+    }
+
+    pub(super) fn operate(&mut self, name: &str, verb: Verb) -> Result<Outcome, OperateError> {
+        self.must_own()?;
         let Some(projection) = self.projections.get_mut(name) else {
             let names: Vec<&str> = self.projections.keys().map(String::as_str).collect();
             let known = if names.is_empty() {

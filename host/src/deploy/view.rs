@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::conductor::Conductor;
 use super::fleet::{Generation, Projection};
+use super::note::{Note, NoteKind};
 use super::operator::{
     FaultReport, FileStatus, GenerationStatus, HostInfo, HostStatus, LogStatus, ProjectionStatus,
     UpcasterStatus,
@@ -39,7 +40,7 @@ pub(crate) struct View {
 
 struct ProjectionView {
     record: ProjectionRecord,
-    note: String,
+    note: Note,
     refused: Option<String>,
     chore: Option<&'static str>,
     target: Option<i64>,
@@ -98,7 +99,7 @@ impl View {
             if projection.record.paused.is_some() || projection.record.removed {
                 return true;
             }
-            let waits_for_person = !projection.approved && projection.note.contains("`lamphouse cutover");
+            let waits_for_person = projection.needs_decision();
             let live = projection
                 .generations
                 .iter()
@@ -223,6 +224,11 @@ impl ProjectionView {
         }
     }
 
+    /// Whether nothing goes on before a person has decided.
+    fn needs_decision(&self) -> bool {
+        !self.approved && self.note.kind == NoteKind::Decision
+    }
+
     fn document(&self, head: Position, recorded_at: RecordedAt<'_>) -> ProjectionStatus {
         let public = self
             .generations
@@ -300,7 +306,7 @@ impl ProjectionView {
             )
         } else if let Some((building, view)) = on_the_way {
             let word = match (view.record.state, self.note.is_empty()) {
-                (_, false) => self.note.clone(),
+                (_, false) => self.note.text.clone(),
                 (GenerationState::Ready, true) if view.status.is_none() && self.chore.is_none() => format!(
                     "generation g{} is level; the next `lamphouse serve` or `catch-up` switches to it, or says what it \
                      waits for",
@@ -332,11 +338,11 @@ impl ProjectionView {
             let word = if self.note.is_empty() {
                 "follows the log".to_owned()
             } else {
-                self.note.clone()
+                self.note.text.clone()
             };
             ("live", word, true)
         } else {
-            ("waiting", self.note.clone(), true)
+            ("waiting", self.note.text.clone(), true)
         };
         // Whatever else is to be said of it, tables that lack events are not well.
         let incomplete = public.and_then(|public| incomplete(public.letters));
@@ -380,6 +386,8 @@ impl ProjectionView {
             } else {
                 message
             },
+            needs_decision: self.needs_decision(),
+            hindered: self.note.kind == NoteKind::Hindered,
             paused: self.record.paused.clone(),
             held,
             refused: self.refused.clone(),

@@ -17,7 +17,7 @@ const SETTLE: Duration = Duration::from_millis(120);
 const SETTLED_BEFORE_START: Duration = Duration::from_secs(2);
 
 /// What a file looked like: enough to see that it changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fingerprint {
     bytes: u64,
     modified: (i64, i64),

@@ -99,6 +99,17 @@ pub fn is_upcaster(bytes: &[u8]) -> bool {
         })
 }
 
+/// The interfaces that a file imports, each once, in its order; none of what is no WebAssembly.
+pub fn imports(bytes: &[u8]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (name, _) in Outline::read(bytes).map_or_else(|_| Vec::new(), |outline| outline.imports) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
 fn no_component_type(outline: &Outline) -> String {
     format!(
         "the file is a core WebAssembly module that does not say which world it is made for: it has no embedded \

@@ -31,7 +31,7 @@ pub use encode::component_of;
 pub use engine::Sandbox;
 pub use error::PluginError;
 pub use guest::Plugin;
-pub use inspect::{Lane, is_upcaster};
+pub use inspect::{Lane, imports, is_upcaster};
 use lamphouse_contract::{Change, ChangeRef, Key, Row, Value, packed};
 pub use meter::{PluginKind, PluginMeter, PluginMeters};
 #[doc(hidden)]
@@ -63,6 +63,22 @@ impl AnyPlugin {
         match self {
             Self::Projector(plugin) => &plugin.descriptor().version,
             Self::Upcaster(upcaster) => &upcaster.descriptor().version,
+        }
+    }
+
+    /// `projector` or `upcaster`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Projector(_) => "projector",
+            Self::Upcaster(_) => "upcaster",
+        }
+    }
+
+    /// How its calls cross the boundary.
+    pub fn lane(&self) -> Lane {
+        match self {
+            Self::Projector(plugin) => plugin.lane(),
+            Self::Upcaster(upcaster) => upcaster.lane(),
         }
     }
 
@@ -140,7 +156,7 @@ pub enum TablesError {
 }
 
 /// A line that the guest wrote through `log.write`, or to its standard output or error.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct LogLine {
     /// `trace`, `debug`, `info`, `warn` or `error`.
     pub level: String,

@@ -11,7 +11,7 @@ use super::meter::{ProjectionMeter, WorkMeter};
 
 /// What a runner did since it was started. Times are those of the threads that did the work: they overlap, so that their
 /// sum may be more than the time that passed. All times are in nanoseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Profile {
     /// Events that were read from the log.
     pub read_events: u64,

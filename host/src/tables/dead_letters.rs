@@ -1,12 +1,13 @@
 //! What is kept of events that a projector could not take. They are written in the transaction of the rows.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::StoreError;
 use crate::core::{EventId, GenerationId, PluginDigest, PluginName, Position};
 
 /// An event that is parked: it failed, or it comes after one of its stream that did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeadLetter {
     /// The generation whose tables lack it.
     pub generation: GenerationId,
@@ -36,14 +37,18 @@ pub struct DeadLetter {
     pub version: String,
     /// Tries so far; 0 for one that waits behind another.
     pub attempts: u64,
-    /// Microseconds since 1970.
+    /// When it was parked.
+    #[serde(with = "crate::core::micros")]
+    #[schema(value_type = String, format = DateTime)]
     pub parked_at: i64,
-    /// When it was tried last; microseconds since 1970.
+    /// When it was tried last.
+    #[serde(with = "crate::core::micros")]
+    #[schema(value_type = String, format = DateTime)]
     pub tried_at: i64,
 }
 
 /// A person's decision to leave an event out, now and in every later generation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Discard {
     /// The projection that leaves it out.
     pub projection: PluginName,
@@ -59,7 +64,9 @@ pub struct Discard {
     pub reason: String,
     /// Who decided; empty where nobody knows.
     pub by: String,
-    /// When; microseconds since 1970.
+    /// When.
+    #[serde(with = "crate::core::micros")]
+    #[schema(value_type = String, format = DateTime)]
     pub at: i64,
     /// Why the projector could not take it.
     pub message: String,
@@ -118,6 +125,8 @@ pub struct LetterQuery {
     pub skip_retired: bool,
     /// After this position.
     pub after: Position,
+    /// Also those at `after` itself, of generations after this one: how pages go on.
+    pub after_generation: Option<GenerationId>,
     /// At most so many.
     pub limit: u64,
 }

@@ -102,7 +102,7 @@ impl GenerationRecord {
 }
 
 /// One upcaster of a generation's set; its bytes are kept under its digest.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UpcasterRef {
     /// Its name.
     pub name: PluginName,

@@ -12,6 +12,7 @@ mod deploy;
 mod evil;
 mod http;
 mod http_catalog;
+mod http_operate;
 mod http_subscribe;
 mod http_tables;
 mod http_watch;

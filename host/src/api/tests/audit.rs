@@ -6,13 +6,16 @@ use super::Host;
 
 impl Host {
     fn operate(&self, projection: &str, reason: Option<&str>, verb: &Value) -> (u16, Value) {
+        let mut body = verb.clone();
+        let verb = body.as_object_mut().and_then(|body| body.remove("verb"));
+        let verb = verb.as_ref().and_then(Value::as_str).expect("a verb");
         let mut request = Self::agent()
-            .post(self.url(&format!("/v1/projections/{projection}/operate")))
+            .post(self.url(&format!("/v1/projections/{projection}/{verb}")))
             .header("Authorization", self.token.bearer());
         if let Some(reason) = reason {
             request = request.header("Lamphouse-Reason", reason);
         }
-        let mut answer = request.send_json(verb).expect("an answer");
+        let mut answer = request.send_json(body).expect("an answer");
         (
             answer.status().as_u16(),
             answer.body_mut().read_json().expect("JSON"),

@@ -2,6 +2,9 @@
 
 mod audit;
 mod log;
+mod operate;
+mod plugins;
+mod remote;
 mod subscribe;
 mod tables;
 mod watch;
@@ -14,19 +17,25 @@ use parking_lot::Mutex;
 
 use super::{RemoteOperator, Shared, Subscriptions, Token, Watch, bind, serve};
 use crate::config::DatabaseUrl;
+use crate::core::PluginName;
 use crate::core::bell::Bell;
 use crate::core::clock::Clock;
 use crate::core::limits::{AppendLimits, PluginLimits, StateLimits};
 use crate::deploy::States;
+use crate::deploy::detail::{ProjectionDetail, detail};
 use crate::deploy::operator::{
-    HostInfo, HostStatus, LogStatus, OperateError, Operator, Outcome, ProjectionStatus, Verb,
+    HostInfo, HostStatus, LettersOutcome, LogStatus, OperateError, Operator, Outcome, ProjectionStatus, Verb,
 };
+use crate::deploy::plugins::{Condition, Installed, PluginDetail, Removed};
+use crate::deploy::uploads::{Received, Uploads};
 use crate::plugin::Sandbox;
+use crate::tables::ddl::Dialect;
 use crate::tables::{QueryLimits, TableStore};
 
 #[derive(Default)]
 struct Recorder {
     asked: Mutex<Vec<(String, Verb)>>,
+    installed: Mutex<Vec<(String, Vec<u8>, Condition)>>,
     problems: Mutex<Vec<String>>,
     projections: Mutex<Vec<ProjectionStatus>>,
 }
@@ -52,6 +61,60 @@ impl Operator for Recorder {
         })
     }
 
+    fn projection(&self, name: &str) -> Result<ProjectionDetail, OperateError> {
+        detail(self.status()?, &[], Dialect::Sqlite, name)
+    }
+
+    fn plugin(&self, name: &str) -> Result<PluginDetail, OperateError> {
+        Err(OperateError::NotFound(format!("there is no plugin '{name}'")))
+    }
+
+    fn install(
+        &self,
+        name: &PluginName,
+        received: Received,
+        condition: &Condition,
+    ) -> Result<Installed, OperateError> {
+        let bytes = received.read().expect("the upload");
+        self.installed
+            .lock()
+            .push((name.to_string(), bytes.clone(), condition.clone()));
+        let deploying = |state: &str| Installed {
+            name: name.to_string(),
+            file: format!("{name}.wasm"),
+            kind: "projector".to_owned(),
+            plugin: "orders".to_owned(),
+            version: "1.0.0".to_owned(),
+            digest: received.digest().to_string(),
+            bytes: received.len(),
+            state: state.to_owned(),
+            message: "it is taken".to_owned(),
+            projections: vec!["orders".to_owned()],
+        };
+        match &bytes[..] {
+            b"there already" => Ok(deploying("deployed")),
+            b"garbage" => Err(OperateError::Invalid(format!("{name}.wasm: it is garbage"))),
+            b"changed" => Err(OperateError::Changed("it is another".to_owned())),
+            b"slow" => {
+                std::thread::sleep(std::time::Duration::from_millis(300));
+                Ok(deploying("deploying"))
+            }
+            _ => Ok(deploying("deploying")),
+        }
+    }
+
+    fn remove_plugin(&self, name: &str, condition: &Condition) -> Result<Removed, OperateError> {
+        match (name, condition) {
+            ("orders", Condition::None) => Ok(Removed {
+                file: "orders.wasm".to_owned(),
+                message: "orders.wasm is removed".to_owned(),
+                projections: vec!["orders".to_owned()],
+            }),
+            ("orders", _) => Err(OperateError::Changed("it is another".to_owned())),
+            _ => Err(OperateError::NotFound(format!("there is no {name}.wasm"))),
+        }
+    }
+
     fn operate(&self, projection: &str, verb: Verb) -> Result<Outcome, OperateError> {
         match projection {
             "orders" => {
@@ -63,6 +126,15 @@ impl Operator for Recorder {
                     letters: None,
                 })
             }
+            "long" => Ok(Outcome {
+                message: "it goes on".to_owned(),
+                done: false,
+                generation: Some(4),
+                letters: matches!(verb, Verb::RetryDeadLetters { .. }).then(|| LettersOutcome {
+                    more: true,
+                    ..LettersOutcome::default()
+                }),
+            }),
             "busy" => Err(OperateError::Refused("it is busy".to_owned())),
             "away" => Err(OperateError::Unavailable("the database is away".to_owned())),
             "broken" => panic!("a bug"),
@@ -85,7 +157,7 @@ struct Host {
     token: Token,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     runtime: tokio::runtime::Runtime,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Host {
@@ -140,6 +212,7 @@ impl Host {
                 time_max: std::time::Duration::from_secs(10),
             },
             subscriptions: Subscriptions::new(&log_there, &store_there, &written, SUBSCRIPTIONS_MAX),
+            uploads: Arc::new(Uploads::new(data.path(), 1_000)),
             body_bytes_max: 1 << 20,
             watch: watch.clone(),
         };
@@ -155,7 +228,7 @@ impl Host {
             token,
             stop: Some(stop),
             runtime,
-            _data: data,
+            data,
         }
     }
 
@@ -254,28 +327,6 @@ fn a_foreign_host_name_or_any_origin_is_refused() {
         "GET /v1/status HTTP/1.1\nHost: localhost:{port}\nAuthorization: TOKEN\nConnection: close\n\n"
     );
     assert_eq!(host.raw(&request).0, 200);
-}
-
-#[test]
-fn a_body_must_be_a_verb_in_json() {
-    let host = Host::start();
-    let post = |kind: &str, body: &str| {
-        let length = body.len();
-        let head = "POST /v1/projections/orders/operate HTTP/1.1\nHost: HOST\nAuthorization: TOKEN\nConnection: close\n";
-        host.raw(&format!(
-            "{head}Content-Type: {kind}\nContent-Length: {length}\n\n{body}"
-        ))
-    };
-    assert_eq!(post("text/plain", r#"{"verb":"rebuild"}"#).0, 415);
-    assert_eq!(post("application/json", r#"{"verb":"destroy"}"#).0, 400);
-    assert_eq!(post("application/json", r#"{"verb":"#).0, 400);
-    assert_eq!(
-        post("application/json; charset=utf-8", r#"{"verb":"rebuild"}"#).0,
-        200
-    );
-    let (status, answer) = post("application/json", &" ".repeat((64 << 10) + 1));
-    assert_eq!(status, 413, "{answer}");
-    assert_eq!(host.operator.asked.lock().len(), 1);
 }
 
 #[test]

@@ -277,6 +277,17 @@ pub(in crate::tables) fn a_switch_to_one_that_parks_more_needs_a_decision(databa
             .collect::<Vec<_>>()
     };
     assert_eq!(current(&*store), [(2, one.id), (2, two.id), (4, two.id)]);
+    // A page may end between two generations that have parked the same event.
+    let mut query = LetterQuery {
+        limit: 1,
+        ..LetterQuery::default()
+    };
+    let mut pages = Vec::new();
+    while let Some(letter) = store.dead_letters(&query).unwrap().pop() {
+        pages.push((letter.position.0, letter.generation));
+        (query.after, query.after_generation) = (letter.position, Some(letter.generation));
+    }
+    assert_eq!(pages, [(2, one.id), (2, two.id), (4, two.id)]);
     let (first, events) = store.parked_beyond(two.id, one.id).unwrap().unwrap();
     assert_eq!((first.position, events), (Position(4), 1));
     assert_eq!(store.parked_beyond(one.id, two.id).unwrap(), None);

@@ -342,7 +342,7 @@ async fn beyond(
 
 async fn read(connection: &mut PgConnection, query: &LetterQuery) -> Result<Vec<DeadLetter>, Failure> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM lamphouse_control.dead_letters WHERE position > $1 \
+        "SELECT {COLUMNS} FROM lamphouse_control.dead_letters WHERE (position, generation) > ($1, $8) \
          AND ($2::text IS NULL OR projection = $2) AND ($3::bigint IS NULL OR generation = $3) \
          AND ($4::text IS NULL OR stream_id = $4) AND ($5::uuid IS NULL OR event_id = $5) \
          AND (NOT $6 OR generation IN (SELECT id FROM lamphouse_control.generations WHERE state <> 'retired')) \
@@ -356,6 +356,7 @@ async fn read(connection: &mut PgConnection, query: &LetterQuery) -> Result<Vec<
         .bind(query.event_id.map(|id| id.0))
         .bind(query.skip_retired)
         .bind(signed(query.limit))
+        .bind(query.after_generation.map_or(i64::MAX, |id| id.0))
         .fetch_all(connection)
         .await?;
     rows.iter().map(letter_of).collect()

@@ -295,8 +295,10 @@ fn beyond(
 }
 
 fn read(connection: &Connection, query: &LetterQuery) -> rusqlite::Result<Vec<DeadLetter>> {
-    let mut sql = format!("SELECT {COLUMNS} FROM lamphouse_dead_letters WHERE position > ?");
-    let mut values = vec![Value::from(query.after.as_i64())];
+    let mut sql =
+        format!("SELECT {COLUMNS} FROM lamphouse_dead_letters WHERE (position, generation) > (?, ?)");
+    let after_generation = query.after_generation.map_or(i64::MAX, |id| id.0);
+    let mut values = vec![Value::from(query.after.as_i64()), Value::from(after_generation)];
     let mut only = |column: &str, value: Option<Value>| {
         if let Some(value) = value {
             sql.push_str(&format!(" AND {column} = ?"));
