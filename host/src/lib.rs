@@ -7,13 +7,15 @@
 //!             │
 //!         projection             data plane: runner, row cache, flush, cutover
 //!             │
-//!  upcast, plugin, tables, log   old events lifted │ the sandbox │ read tables │ event log
+//!  upcast, plugin, tables, log,  old events lifted │ the sandbox │ read tables │ event log
+//!  schemas                       what appended events are held to
 //!             │
 //!           core                 ids, events, limits, clock
 //! ```
 //!
 //! Arrows point down only, and a test holds them to it: `plugin`, `tables` and `log` do not know each other. `config`
-//! and `telemetry` are read by the layers above `projection`, and stand on `core`.
+//! and `telemetry` are read by the layers above `projection`, and stand on `core`, as `watch` does: a folder that somebody
+//! puts files into.
 
 pub mod api;
 pub mod cli;
@@ -23,6 +25,8 @@ pub mod deploy;
 pub mod log;
 pub mod plugin;
 pub mod projection;
+pub mod schemas;
 pub mod tables;
 pub mod telemetry;
 pub mod upcast;
+mod watch;

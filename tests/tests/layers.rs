@@ -1,7 +1,7 @@
 //! Holds the host's layers to their arrows: they point down only.
 //!
 //! `cli → api, deploy → projection → upcast, plugin, tables, log → core`. `plugin`, `tables` and `log` do not know each
-//! other, so that each can be tested, replaced and understood alone. `config` and `telemetry` stand on `core`.
+//! other, so that each can be tested, replaced and understood alone. `config` and `telemetry` stand on `core`, as `schemas` does.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it cannot go on")]
 
@@ -17,6 +17,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("log", &["core", "config"]),
     ("tables", &["core", "config"]),
     ("plugin", &["core"]),
+    ("watch", &["core"]),
+    ("schemas", &["watch", "core"]),
     ("upcast", &["plugin", "core"]),
     (
         "projection",
@@ -32,6 +34,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "log",
             "telemetry",
             "config",
+            "schemas",
+            "watch",
             "core",
         ],
     ),
@@ -47,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "log",
             "telemetry",
             "config",
+            "schemas",
             "core",
         ],
     ),
@@ -64,6 +69,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "log",
             "telemetry",
             "config",
+            "schemas",
             "core",
         ],
     ),

@@ -42,8 +42,8 @@ pub(super) struct Append {
             content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The key was used for another append", body = Problem,
-            content_type = "application/problem+json"),
+        (status = 422, description = "The key was used for another append, or events are not as the schemas want \
+            (`violations`, `total`, `events`)", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn append(
@@ -75,6 +75,10 @@ pub(super) async fn append(
         }
     }
     let request = AppendRequest { streams, idempotency };
-    let appended = blocking(move || shared.log.append(request)).await?;
+    let append = move || -> Result<Appended, Problem> {
+        shared.schemas.check(request.events())?;
+        Ok(shared.log.append(request)?)
+    };
+    let appended = blocking(append).await?;
     Ok(json(&appended))
 }

@@ -10,6 +10,7 @@ use crate::core::Class;
 use crate::deploy::StateError;
 use crate::deploy::operator::OperateError;
 use crate::log::LogError;
+use crate::schemas::Violations;
 use crate::tables::StoreError;
 
 /// What went wrong, as RFC 9457 has it.
@@ -85,6 +86,23 @@ impl From<LogError> for Problem {
             LogError::Invalid(_) => Self::new(StatusCode::BAD_REQUEST, detail),
             LogError::Unavailable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
             LogError::Internal(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail),
+        }
+    }
+}
+
+impl From<Violations> for Problem {
+    fn from(violations: Violations) -> Self {
+        let detail = violations.to_string();
+        match violations {
+            Violations::Unusable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
+            Violations::Found {
+                listed,
+                total,
+                events,
+            } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+                .with("violations", serde_json::to_value(&listed).unwrap_or_default())
+                .with("total", total)
+                .with("events", events),
         }
     }
 }

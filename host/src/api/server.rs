@@ -21,6 +21,7 @@ use crate::deploy::States;
 use crate::deploy::operator::Operator;
 use crate::deploy::uploads::Uploads;
 use crate::log::EventLog;
+use crate::schemas::Schemas;
 use crate::tables::{QueryLimits, TableStore};
 
 /// Time for one request. A verb returns at once; a database that is away is noticed before this.
@@ -41,6 +42,8 @@ pub struct Shared {
     pub store: Arc<dyn TableStore>,
     /// Rings when rows are in the tables.
     pub written: Bell,
+    /// What appended events are held to.
+    pub schemas: Arc<Schemas>,
     /// States of streams at a time.
     pub states: Arc<States>,
     /// Rows and time of a read of a table.

@@ -10,10 +10,12 @@ use serde_json::value::RawValue;
 use super::UsageError;
 use super::output::Output;
 use super::place::Place;
+use super::progress::say;
 use super::table::plain;
 use super::units;
 use crate::core::{EventId, NewEvent};
 use crate::log::{AppendRequest, ExpectedVersion, IdempotencyKey, StreamAppend};
+use crate::schemas::{Schemas, Violations};
 
 /// Who appends, for idempotency keys.
 const SCOPE: &str = "cli";
@@ -22,6 +24,7 @@ const DOCUMENT_BYTES_MAX: u64 = 256 << 20;
 
 /// Append events to the log, all or nothing
 ///
+/// Events are held to the JSON Schemas of [schemas] folder in lamphouse.toml, where there are some for their types.
 /// One event is given by options. Several events, also of several streams, are given as a JSON document on standard
 /// input, when --stream is absent.
 #[derive(Debug, clap::Args)]
@@ -81,7 +84,15 @@ impl Append {
     pub(super) fn run(self, place: &Place, out: &mut Output) -> Result<()> {
         let request = self.request(&mut std::io::stdin().lock())?;
         let appended = match place {
-            Place::Project(session) => session.log()?.append(request)?,
+            Place::Project(session) => {
+                let config = &session.config;
+                let schemas = Schemas::load(&config.schemas, config.unknown_types);
+                if let Err(violations) = schemas.check(request.events()) {
+                    return refused(&violations);
+                }
+                session.log()?.append(request)?
+            }
+            // The host there holds it to its own.
             Place::Host(remote) => remote.operator.append(&request)?,
         };
         if out.json {
@@ -147,6 +158,20 @@ impl Append {
             idempotency: self.idempotency_key.map(key),
         })
     }
+}
+
+/// Violations that are printed; HTTP lists more of them.
+const VIOLATIONS_SHOWN_MAX: usize = 20;
+
+fn refused(violations: &Violations) -> Result<()> {
+    let Violations::Found { listed, .. } = violations else {
+        bail!("{violations}");
+    };
+    // The message has the first.
+    for violation in listed.iter().take(VIOLATIONS_SHOWN_MAX).skip(1) {
+        say(&plain(&violation.to_string()));
+    }
+    bail!("{violations}")
 }
 
 fn expected(text: &str) -> Result<ExpectedVersion, String> {

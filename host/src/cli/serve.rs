@@ -102,6 +102,7 @@ fn host(session: &Session, mode: Mode) -> Result<()> {
         log: host.log().clone(),
         store: host.store().clone(),
         written: host.written().clone(),
+        schemas: host.schemas().clone(),
         states: Arc::new(States::new(
             host.sandbox().clone(),
             host.log().clone(),

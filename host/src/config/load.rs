@@ -9,7 +9,9 @@ use super::section::{Findings, Section};
 use super::{
     Config, ConfigErrors, CutoverMode, DatabaseUrl, FILE, Mistake, ProjectionConfig, TelemetryConfig, schema,
 };
-use crate::core::limits::{AppendLimits, FaultPolicy, PipelineLimits, PluginLimits, StateLimits};
+use crate::core::limits::{
+    AppendLimits, FaultPolicy, PipelineLimits, PluginLimits, StateLimits, UnknownTypes,
+};
 
 impl Config {
     /// Reads `lamphouse.toml` of the project folder, and the environment variables that stand over it.
@@ -103,6 +105,8 @@ impl Config {
             pipeline: PipelineLimits::default(),
             query_rows_max: 1_000,
             query_time_max: Duration::from_secs(10),
+            schemas: root.join("schemas"),
+            unknown_types: UnknownTypes::default(),
             state: StateLimits::default(),
             changes_rows_max: 100_000,
             projection: ProjectionConfig::default(),
@@ -222,6 +226,9 @@ mod tests {
             [query]
             rows_max = 5
             time_ms_max = 250
+            [schemas]
+            folder = "events"
+            unknown = "refuse"
             [state]
             runs_max = 1
             rows_max = 50
@@ -271,6 +278,8 @@ mod tests {
             (config.query_rows_max, config.query_time_max),
             (5, Duration::from_millis(250))
         );
+        assert_eq!(config.schemas, Path::new("/project/events"));
+        assert_eq!(config.unknown_types, UnknownTypes::Refuse);
         assert_eq!((config.state.runs_max, config.state.rows_max), (1, 50));
         assert_eq!((config.changes_rows_max, config.subscriptions_max), (0, 7));
         let orders = ProjectionConfig {

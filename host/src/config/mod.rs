@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::limits::{
-    AppendLimits, FaultPolicy, PipelineLimits, PluginLimits, StateLimits, TraceExport,
+    AppendLimits, FaultPolicy, PipelineLimits, PluginLimits, StateLimits, TraceExport, UnknownTypes,
 };
 
 pub use mistakes::{ConfigErrors, Mistake};
@@ -69,6 +69,10 @@ pub struct Config {
     pub query_rows_max: u64,
     /// `[query]`: bounds of `lamphouse query`.
     pub query_time_max: Duration,
+    /// `[schemas] folder`: JSON Schemas of events.
+    pub schemas: PathBuf,
+    /// `[schemas] unknown = "allow" | "refuse"`: event types without one.
+    pub unknown_types: UnknownTypes,
     /// `[state]`: bounds of the state of a stream at a time.
     pub state: StateLimits,
     /// `[changes] rows_max`: row changes that are kept for who subscribes; 0 keeps none.

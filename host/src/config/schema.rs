@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::core::PluginName;
-use crate::core::limits::{AppendLimits, OnFault, PipelineLimits, PluginLimits, StateLimits};
+use crate::core::limits::{AppendLimits, OnFault, PipelineLimits, PluginLimits, StateLimits, UnknownTypes};
 
 use super::section::Section;
 use super::{Config, CutoverMode, DatabaseUrl, ProjectionConfig};
@@ -63,6 +63,15 @@ pub(super) fn read(file: &Section<'_>, config: &mut Config) {
     query.number("time_ms_max", 1..=86_400_000, &mut time_ms);
     config.query_time_max = Duration::from_millis(time_ms);
     query.refuse_unknown();
+
+    let schemas = file.section("schemas");
+    schemas.text("folder", &mut config.schemas, |text| folder(text, &root));
+    schemas.text("unknown", &mut config.unknown_types, |text| match text {
+        "allow" => Ok(UnknownTypes::Allow),
+        "refuse" => Ok(UnknownTypes::Refuse),
+        _ => Err("must be \"allow\" or \"refuse\"".to_owned()),
+    });
+    schemas.refuse_unknown();
 
     state(&file.section("state"), &mut config.state);
     let changes = file.section("changes");

@@ -120,6 +120,13 @@ data = ".lamphouse"
 # rows_max = 1_000
 # time_ms_max = 10_000
 
+[schemas]
+# The folder that is watched for JSON Schemas, which appended events are held to: one file per event type and version,
+# OrderPlaced.1.json. It need not be there.
+# folder = "schemas"
+# Events of a type and version without one: "allow" lets them in, "refuse" does not.
+# unknown = "allow"
+
 [state]
 # Bounds of `lamphouse state`, which makes the rows of one stream as they were at a time. Raise the first four for long
 # streams and slow plugins; lower them to answer or refuse sooner.
@@ -175,7 +182,7 @@ mod tests {
             line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
         });
         // 5 places, 2 of what they take, 3 and 3 of watching, 7 of [projection] and 1 in its example, 10, 8, 8, 2, 5 and 1
-        // limits.
-        assert_eq!(keys.count(), 5 + 2 + 3 + 3 + 7 + 1 + 10 + 8 + 8 + 2 + 5 + 1);
+        // limits, 2 of [schemas].
+        assert_eq!(keys.count(), 5 + 2 + 3 + 3 + 7 + 1 + 10 + 8 + 8 + 2 + 5 + 1 + 2);
     }
 }

@@ -168,6 +168,16 @@ impl Default for AppendLimits {
     }
 }
 
+/// What happens to appended events of a type and version without a JSON Schema.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownTypes {
+    /// They go in.
+    #[default]
+    Allow,
+    /// They are refused.
+    Refuse,
+}
+
 /// What it may take to make the rows of one stream as they were at a time. Each run has a plugin's memory
 /// ([`PluginLimits::memory_bytes_max`]) beside these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,6 @@ use super::operator::{FileStatus, OperateError, Outcome, Verb};
 use super::plan::Candidate;
 use super::stage::{Files, Staged, Stager};
 use super::view::View;
-use super::watch::Folder;
 use crate::config::Config;
 use crate::core::clock::Clock;
 use crate::core::{GenerationId, PluginDigest};
@@ -25,6 +24,7 @@ use crate::plugin::{Plugin, Sandbox, Upcaster};
 use crate::projection::{RunnerEvent, Surroundings};
 use crate::tables::{GenerationState, Ownership, StoreError, UpcasterRef};
 use crate::upcast::Upcasters;
+use crate::watch::Folder;
 
 /// Ownership is checked so often.
 const OWNERSHIP_EVERY: Duration = Duration::from_secs(1);

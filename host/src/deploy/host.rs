@@ -17,7 +17,6 @@ use super::stage::{self, Files, Stager};
 use super::trim::Trimmer;
 use super::uploads::{Received, Uploads};
 use super::view::View;
-use super::watch::Folder;
 use crate::config::Config;
 use crate::core::bell::Bell;
 use crate::core::clock::Clock;
@@ -25,8 +24,10 @@ use crate::core::{Class, PluginName};
 use crate::log::{EventLog, LogError};
 use crate::plugin::{PluginError, PluginMeters, Sandbox};
 use crate::projection::{Meters, Surroundings};
+use crate::schemas::Schemas;
 use crate::tables::ddl::Dialect;
 use crate::tables::{StoreError, TableStore};
+use crate::watch::Folder;
 
 /// What a host is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,7 @@ pub struct Host {
     dialect: Dialect,
     sandbox: Arc<Sandbox>,
     uploads: Arc<Uploads>,
+    schemas: Arc<Schemas>,
     written: Bell,
     meters: Arc<Meters>,
     plugin_meters: Arc<PluginMeters>,
@@ -113,6 +115,10 @@ impl Host {
             ));
         }
         let sandbox = Sandbox::new(config.limits.clone(), Some(&config.data.join("code")))?;
+        let schemas = Arc::new(Schemas::load(&config.schemas, config.unknown_types));
+        if matches!(mode, Mode::Serve | Mode::Dev) {
+            schemas.watch()?;
+        }
         let (to_conductor, messages) = unbounded();
         let (events, runner_events) = unbounded();
         let written = Bell::default();
@@ -131,10 +137,15 @@ impl Host {
             (None, None)
         } else {
             let (wake, staged) = (to_conductor.clone(), to_conductor.clone());
-            let folder = Folder::new(&config.plugins, move || {
-                // The conductor may be gone.
-                let _ = wake.send(Message::Look);
-            });
+            let folder = Folder::new(
+                &config.plugins,
+                "plugin folder",
+                &[".wasm", ".cwasm"],
+                move || {
+                    // The conductor may be gone.
+                    let _ = wake.send(Message::Look);
+                },
+            );
             let stager = Stager::start(sandbox.clone(), move |done| {
                 let _ = staged.send(Message::Staged(done));
             })?;
@@ -198,6 +209,7 @@ impl Host {
             dialect,
             sandbox,
             uploads: Arc::new(uploads),
+            schemas,
             written,
             meters,
             plugin_meters,
@@ -233,6 +245,11 @@ impl Host {
     /// The read tables.
     pub fn store(&self) -> &Arc<dyn TableStore> {
         &self.store
+    }
+
+    /// What appended events are held to.
+    pub fn schemas(&self) -> &Arc<Schemas> {
+        &self.schemas
     }
 
     /// What runs this host's plugins.
@@ -314,7 +331,9 @@ impl Host {
             let event = self.log.event(position).ok().flatten();
             event.map(|event| event.recorded_at.timestamp_micros())
         };
-        view.document(self.log_kind, &self.log.id().to_string(), head, &recorded_at)
+        let mut document = view.document(self.log_kind, &self.log.id().to_string(), head, &recorded_at);
+        document.problems.extend(self.schemas.problems());
+        document
     }
 }
 

@@ -38,7 +38,6 @@ mod upcasters;
 pub mod uploads;
 mod verbs;
 mod view;
-mod watch;
 
 #[cfg(test)]
 mod tests;

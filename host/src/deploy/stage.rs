@@ -9,9 +9,9 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use lamphouse_contract::Subscription;
 
 use super::plan::Candidate;
-use super::watch::Fingerprint;
 use crate::core::{Class, PluginDigest};
 use crate::plugin::{AnyPlugin, Plugin, PluginError, Sandbox, Upcaster};
+use crate::watch::Fingerprint;
 
 /// Largest plugin file. Python components are about 20 MB; more than this is a mistake.
 const FILE_BYTES_MAX: u64 = 256 << 20;

@@ -149,6 +149,16 @@ pub struct AppendRequest {
     pub idempotency: Option<IdempotencyKey>,
 }
 
+impl AppendRequest {
+    /// Its events: the stream, the place among that stream's events, the event.
+    pub fn events(&self) -> impl Iterator<Item = (&str, u64, &NewEvent)> {
+        self.streams.iter().flat_map(|stream| {
+            let events = (0..).zip(&stream.events);
+            events.map(|(place, event)| (stream.stream_id.as_str(), place, event))
+        })
+    }
+}
+
 /// A key is known within its scope: who appends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey {

@@ -1,5 +1,6 @@
 //! What a host says of streams at a time, of its event types, and what it holds appends to.
 
+mod schemas;
 mod state;
 
 use std::io::{Read as _, Write as _};

@@ -20,7 +20,7 @@ use crate::config::DatabaseUrl;
 use crate::core::PluginName;
 use crate::core::bell::Bell;
 use crate::core::clock::Clock;
-use crate::core::limits::{AppendLimits, PluginLimits, StateLimits};
+use crate::core::limits::{AppendLimits, PluginLimits, StateLimits, UnknownTypes};
 use crate::deploy::States;
 use crate::deploy::detail::{ProjectionDetail, detail};
 use crate::deploy::operator::{
@@ -29,6 +29,7 @@ use crate::deploy::operator::{
 use crate::deploy::plugins::{Condition, Installed, PluginDetail, Removed};
 use crate::deploy::uploads::{Received, Uploads};
 use crate::plugin::Sandbox;
+use crate::schemas::Schemas;
 use crate::tables::ddl::Dialect;
 use crate::tables::{QueryLimits, TableStore};
 
@@ -205,6 +206,7 @@ impl Host {
             operator: operator.clone(),
             log,
             store,
+            schemas: Arc::new(Schemas::load(&data.path().join("schemas"), UnknownTypes::Allow)),
             states: Arc::new(states),
             written: written.clone(),
             query: QueryLimits {

@@ -20,6 +20,7 @@ use super::session::Session;
 use super::table::plain;
 use super::units;
 use crate::log::{ImportEvent, check_line, check_not_reserved};
+use crate::schemas::Schemas;
 use batches::Bounds;
 use input::Input;
 pub(super) use line::ExportLine;
@@ -57,6 +58,9 @@ pub(super) struct Import {
     /// Take events of the host's own reserved types (lamphouse.…) too: for an export of another log of yours
     #[arg(long)]
     with_reserved: bool,
+    /// Hold events to the JSON Schemas of [schemas] folder too; without it, history comes in as it was
+    #[arg(long)]
+    check_schemas: bool,
 }
 
 #[derive(Serialize)]
@@ -80,7 +84,18 @@ impl Import {
             session.runtime(),
             "stopping after this batch; run the same command again to go on (Ctrl-C again ends at once)",
         );
-        let limits = &session.config.append;
+        let config = &session.config;
+        let schemas = match self.check_schemas {
+            true => Some(Schemas::load(&config.schemas, config.unknown_types)),
+            false => None,
+        };
+        if let Some(problem) = schemas
+            .as_ref()
+            .and_then(|schemas| schemas.problems().into_iter().next())
+        {
+            bail!("{problem}");
+        }
+        let limits = &config.append;
         let bounds = Bounds {
             lines_max: BATCH_LINES_MAX,
             bytes_max: BATCH_BYTES_MAX,
@@ -102,6 +117,11 @@ impl Import {
             };
             let check = |event: &ImportEvent| {
                 check_line(event, limits)?;
+                if let Some(schemas) = &schemas {
+                    schemas
+                        .check(std::iter::once((event.stream_id.as_str(), 0, &event.event)))
+                        .map_err(|violations| violations.to_string())?;
+                }
                 if self.with_reserved {
                     return Ok(());
                 }

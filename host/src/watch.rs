@@ -1,4 +1,4 @@
-//! The plugin folder: which files are there, and which have settled.
+//! A folder that somebody puts files into: which are there, and which have settled.
 //!
 //! A file counts only once it has been quiet for a moment, so that a copy in progress and an editor's rename dance are
 //! not taken for a new version. The watcher only wakes; what is there is always read from the folder itself.
@@ -61,6 +61,10 @@ impl Seen {
 /// The folder and what was seen of it.
 pub(crate) struct Folder {
     path: PathBuf,
+    /// What it is called in messages.
+    what: &'static str,
+    /// How the names of the files that count end.
+    endings: &'static [&'static str],
     /// None before the first look.
     seen: Option<BTreeMap<String, Seen>>,
     watcher: Option<notify::RecommendedWatcher>,
@@ -68,10 +72,17 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// A folder; `wake` is called whenever something may have changed in it.
-    pub(crate) fn new(path: &Path, wake: impl Fn() + Send + Sync + Clone + 'static) -> Self {
+    /// A folder of files whose names have these endings; `wake` is called whenever something may have changed in it.
+    pub(crate) fn new(
+        path: &Path,
+        what: &'static str,
+        endings: &'static [&'static str],
+        wake: impl Fn() + Send + Sync + Clone + 'static,
+    ) -> Self {
         let mut folder = Self {
             path: path.to_owned(),
+            what,
+            endings,
             seen: None,
             watcher: None,
             wake: Box::new(wake.clone()),
@@ -90,7 +101,7 @@ impl Folder {
             Ok(watcher) => self.watcher = Some(watcher),
             // The regular look at the folder is enough, only later.
             Err(error) => {
-                tracing::debug!(folder = %self.path.display(), %error, "The plugin folder cannot be watched; it is looked at regularly");
+                tracing::debug!(folder = %self.path.display(), %error, "The {} cannot be watched; it is looked at regularly", self.what);
             }
         }
     }
@@ -104,7 +115,8 @@ impl Folder {
     pub(crate) fn look(&mut self) -> Result<Look, String> {
         let unreadable = |error: std::io::Error| {
             format!(
-                "the plugin folder {} cannot be read: {error}",
+                "the {} {} cannot be read: {error}",
+                self.what,
                 self.path.display()
             )
         };
@@ -114,7 +126,7 @@ impl Folder {
             let Ok(name) = entry.file_name().into_string() else {
                 continue;
             };
-            if name.starts_with('.') || !(name.ends_with(".wasm") || name.ends_with(".cwasm")) {
+            if name.starts_with('.') || !self.endings.iter().any(|ending| name.ends_with(ending)) {
                 continue;
             }
             // A file that vanished between the two calls is simply not there.
@@ -170,7 +182,7 @@ mod tests {
     #[test]
     fn a_file_counts_once_it_has_been_quiet() {
         let dir = tempfile::tempdir().unwrap();
-        let mut folder = Folder::new(dir.path(), || {});
+        let mut folder = Folder::new(dir.path(), "plugin folder", &[".wasm"], || {});
         std::fs::write(dir.path().join("a.wasm"), b"half").unwrap();
         std::fs::write(dir.path().join("notes.txt"), b"no plugin").unwrap();
         assert_eq!(folder.look().unwrap().settling, ["a.wasm"]);
@@ -198,7 +210,7 @@ mod tests {
         };
         write_old("old.wasm");
         std::fs::write(dir.path().join("new.wasm"), b"half").unwrap();
-        let mut folder = Folder::new(dir.path(), || {});
+        let mut folder = Folder::new(dir.path(), "plugin folder", &[".wasm"], || {});
         let look = folder.look().unwrap();
         assert_eq!(look.settled.keys().collect::<Vec<_>>(), ["old.wasm"]);
         assert_eq!(look.settling, ["new.wasm"]);
@@ -210,7 +222,7 @@ mod tests {
     #[test]
     fn a_missing_folder_is_an_error_that_names_it() {
         let dir = tempfile::tempdir().unwrap();
-        let mut folder = Folder::new(&dir.path().join("gone"), || {});
+        let mut folder = Folder::new(&dir.path().join("gone"), "plugin folder", &[".wasm"], || {});
         assert!(folder.look().unwrap_err().contains("gone"));
     }
 }
