@@ -127,7 +127,7 @@ fn explain_says_what_became_of_an_event_and_names_its_rows(database: Database) {
         &project,
         "4",
         "discarded",
-        &["left out by a person's decision: a test of the launch"],
+        &["left out by a decision of admin: a test of the launch"],
     );
     one(
         &project,
@@ -152,10 +152,17 @@ fn explain_says_what_became_of_an_event_and_names_its_rows(database: Database) {
     );
 
     // Not there, and not yet there; with no host, too.
-    let told = project.fails(&["explain", "11"]);
+    host.wait_level("puppet");
+    // What was ordered is on record in the log.
+    let head = project.head();
+    let (next, second) = ((head + 1).to_string(), (head + 2).to_string());
+    let told = project.fails(&["explain", &next]);
     says(
         &told,
-        &["the log has no event 11", "its last one is at position 10"],
+        &[
+            &format!("the log has no event {next}"),
+            &format!("its last one is at position {head}"),
+        ],
     );
     let told = project.fails(&["explain", "0195f3a8-7c1e-7d3f-8b5a-000000000001"]);
     says(&told, &["the log has no event 0195f3a8"]);
@@ -165,11 +172,11 @@ fn explain_says_what_became_of_an_event_and_names_its_rows(database: Database) {
     import(&project, "more", &[("s-1", "Put", 11), ("s-1", "Put", 12)]);
     one(
         &project,
-        "11",
+        &next,
         "not_reached",
-        &["the tables are at position 10, 1 event before it"],
+        &[&format!("the tables are at position {head}, 1 event before it")],
     );
-    one(&project, "12", "not_reached", &["2 events before it"]);
+    one(&project, &second, "not_reached", &["2 events before it"]);
 
     // A generation that is not public any more says what became of it there.
     project.deploy_bytes(&named("1.1.0", &[("events", "Put")]), "puppet");

@@ -209,11 +209,12 @@ fn a_discard_is_on_record_and_carries_over_to_new_generations(database: Database
     host.stop();
     project.set_settings("");
     let host = project.serve();
+    let position = (project.head() + 1).to_string();
     import(&project, "again", &[("s-3", "Fail", 7), ("s-3", "Put", 8)]);
     host.wait_status("a pause", wait::LONG, |status| {
         of(status, "puppet")["state"] == "faulted"
     });
-    let told = discard(&project, "7", "a test of the launch");
+    let told = discard(&project, &position, "a test of the launch");
     says(&told, &["`lamphouse resume puppet`"]);
     project.ok(&["resume", "puppet"]);
     host.wait_level("puppet");
