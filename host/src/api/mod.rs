@@ -52,7 +52,7 @@ pub use access::{Caller, Role};
 pub use client::{
     DeadLetterPage, DiscardPage, EventPage, HostUrl, PluginPage, Push, RemoteOperator, StreamPage,
 };
-pub use metrics::{HttpMeter, Open, ReadyPolicy, Watch};
+pub use metrics::{HttpMeter, Open, Readiness, ReadyPolicy, Subscription, Watch};
 pub use server::{Shared, bind, serve};
 pub use subscribe::Subscriptions;
 pub use token::{Token, TokenError};

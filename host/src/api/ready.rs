@@ -5,12 +5,13 @@
 //! decides; readiness asks whether what is read here is fresh; and faults are in `/metrics` and in the status.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::Mutex;
 
 use super::access::Caller;
 use super::body::blocking;
@@ -23,6 +24,23 @@ use crate::deploy::operator::{HostStatus, OperateError, ProjectionStatus};
 const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// A database that takes longer to answer is away.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// An answer is good for so long: whoever asks more often, which needs no token, costs the databases nothing.
+const ANSWER_KEPT: Duration = Duration::from_millis(250);
+
+/// What the host was last found to lack, and when. Who asks while somebody else's answer is being found out waits for it.
+#[derive(Clone, Default)]
+pub struct Readiness(Arc<Mutex<Option<Answered>>>);
+
+/// When it was found out, and why the host is not ready.
+type Answered = (Instant, Arc<[Reason]>);
+
+/// What readiness is decided on.
+pub(super) struct Found {
+    pub(super) status: HostStatus,
+    /// Databases that do not answer.
+    away: Vec<Reason>,
+}
 
 /// Why a host should get no requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,23 +99,17 @@ pub(super) async fn health(State(shared): State<Shared>) -> Response {
     )
 )]
 pub(super) async fn ready(State(shared): State<Shared>, caller: Option<Extension<Arc<Caller>>>) -> Response {
-    let silent = shared.watch.projections.since_beat();
-    let policy = shared.watch.ready.clone();
-    let asking = tokio::time::timeout(ANSWER_TIME_MAX, blocking(move || ask(&shared)));
-    let reasons = match asking.await {
-        Ok(Ok((status, mut away))) => {
-            away.extend(reasons(&status, &policy, silent));
-            away
+    let readiness = shared.watch.readiness.clone();
+    let mut kept = readiness.0.lock().await;
+    let reasons = match &*kept {
+        Some((at, reasons)) if at.elapsed() < ANSWER_KEPT => reasons.clone(),
+        _ => {
+            let reasons: Arc<[Reason]> = look(shared).await.into();
+            *kept = Some((Instant::now(), reasons.clone()));
+            reasons
         }
-        Ok(Err(problem)) => vec![Reason::new("the host does not answer", problem.detail)],
-        Err(_) => vec![Reason::new(
-            "a database does not answer",
-            format!(
-                "a database does not answer within {} s",
-                ANSWER_TIME_MAX.as_secs()
-            ),
-        )],
     };
+    drop(kept);
     if reasons.is_empty() {
         return (StatusCode::OK, "ready\n").into_response();
     }
@@ -112,8 +124,26 @@ pub(super) async fn ready(State(shared): State<Shared>, caller: Option<Extension
     (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", lines.join("\n"))).into_response()
 }
 
+/// Why the host is not ready, as it is now.
+async fn look(shared: Shared) -> Vec<Reason> {
+    let silent = shared.watch.projections.since_beat();
+    let policy = shared.watch.ready.clone();
+    let asking = tokio::time::timeout(ANSWER_TIME_MAX, blocking(move || ask(&shared)));
+    match asking.await {
+        Ok(Ok(found)) => reasons(&found, &policy, silent),
+        Ok(Err(problem)) => vec![Reason::new("the host does not answer", problem.detail)],
+        Err(_) => vec![Reason::new(
+            "a database does not answer",
+            format!(
+                "a database does not answer within {} s",
+                ANSWER_TIME_MAX.as_secs()
+            ),
+        )],
+    }
+}
+
 /// The status, and which databases are away.
-fn ask(shared: &Shared) -> Result<(HostStatus, Vec<Reason>), OperateError> {
+pub(super) fn ask(shared: &Shared) -> Result<Found, OperateError> {
     let mut away = Vec::new();
     if let Err(error) = shared.log.head() {
         away.push(Reason::new(
@@ -127,7 +157,10 @@ fn ask(shared: &Shared) -> Result<(HostStatus, Vec<Reason>), OperateError> {
             format!("the read tables cannot be read: {}", one_line(&error.to_string())),
         ));
     }
-    Ok((shared.operator.status()?, away))
+    Ok(Found {
+        status: shared.operator.status()?,
+        away,
+    })
 }
 
 fn silence(silent: Option<Duration>) -> Option<Reason> {
@@ -139,10 +172,14 @@ fn silence(silent: Option<Duration>) -> Option<Reason> {
     Some(Reason::new("the thread that decides what runs has stopped", full))
 }
 
-/// Why the host is not ready, as far as its status says.
-pub(super) fn reasons(status: &HostStatus, policy: &ReadyPolicy, silent: Option<Duration>) -> Vec<Reason> {
+/// Why the host is not ready.
+pub(super) fn reasons(found: &Found, policy: &ReadyPolicy, silent: Option<Duration>) -> Vec<Reason> {
+    let Found { status, away } = found;
     if let Some(reason) = silence(silent) {
         return vec![reason];
+    }
+    if !away.is_empty() {
+        return away.clone();
     }
     if status.host.role != "owner" {
         let full = "another host owns the tables, and this one stands by; send requests to the owner";
@@ -262,7 +299,11 @@ mod tests {
             by_name: [("slow".to_owned(), false)].into(),
             ..ReadyPolicy::default()
         };
-        let reasons = reasons(&status, &policy, Some(Duration::from_secs(1)));
+        let found = Found {
+            status,
+            away: Vec::new(),
+        };
+        let reasons = reasons(&found, &policy, Some(Duration::from_secs(1)));
         for reason in &reasons {
             assert!(!reason.bare.contains("orders"), "{reason:?}");
         }

@@ -14,6 +14,8 @@ use crate::plugin::{Plugin, Sandbox};
 use crate::projection::{Runner, RunnerEvent, RunnerNews, RunnerSpec, StopReason, Surroundings};
 use crate::tables::diff::SchemaDiff;
 use crate::tables::{Finish, GenerationState, PluginRecord, StoreError, Switch};
+use crate::telemetry::Event;
+use crate::telemetry::events::ProjectionFaulted;
 
 /// The last step of a switch is tried so often.
 const FINISH_EVERY: Duration = Duration::from_millis(250);
@@ -72,7 +74,14 @@ impl Conductor {
                     }
                     StopReason::Fault(stop) => {
                         let fault = report(&name, stop, &self.clock);
-                        tracing::error!(projection = %name, generation = %id, message = %fault.message, trace = %fault.trace, "A projection stopped");
+                        ProjectionFaulted {
+                            projection: &name,
+                            generation: &id.to_string(),
+                            position: fault.position.unwrap_or(0),
+                            fault: &fault.message,
+                            trace: &fault.trace,
+                        }
+                        .emit();
                         self.fault(&name, id, fault);
                     }
                 }

@@ -63,7 +63,7 @@ impl View {
         Self {
             loaded: conductor.loaded,
             judged: conductor.judged && conductor.loaded,
-            settled: conductor.settled,
+            settled: conductor.settled && conductor.loaded,
             owns: conductor.ownership.is_some(),
             address: conductor.address.get().map(str::to_owned),
             problems: conductor.problems.values().cloned().collect(),

@@ -12,6 +12,7 @@ use super::profile::{Profile, Profiler};
 use crate::core::{EventId, Position};
 use crate::plugin::LogLine;
 use crate::tables::GenerationRecord;
+use crate::telemetry::traces;
 
 /// Log lines of the guest that are kept for `status`.
 const LOG_LINES_KEPT: usize = 50;
@@ -93,9 +94,14 @@ impl RunnerStatus {
         }
     }
 
-    /// The projection and its generation, for those who tell of it.
-    pub(crate) fn names(&self) -> (&str, &str) {
-        (&self.names.0, &self.names.1)
+    /// The projection and its generation, for spans that are sent to a collector: each is a trace of its own there. In the
+    /// host's log, the span around them says it.
+    pub(crate) fn names(&self) -> (Option<&str>, Option<&str>) {
+        let (projection, generation) = &self.names;
+        match traces::are_sent() {
+            true => (Some(projection), Some(generation)),
+            false => (None, None),
+        }
     }
 
     /// The committed checkpoint.

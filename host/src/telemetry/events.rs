@@ -135,8 +135,8 @@ event!(
     ERROR ProjectionFaulted {
         /// The projection.
         projection: &'a str,
-        /// The generation.
-        generation: i64,
+        /// The generation: `g7`.
+        generation: &'a str,
         /// The event's position; 0 when it is about none.
         position: u64,
         /// What failed, why, and what to do.
@@ -275,10 +275,10 @@ event!(
         status: u16,
         /// Time to the beginning of the answer.
         time_ms: f64,
-        /// Whose token it came with; empty without.
-        token: &'a str,
-        /// The trace that it belongs to; empty without a collector.
-        trace_id: &'a str,
+        /// Whose token it came with.
+        token: Option<&'a str>,
+        /// The trace that it belongs to, with a collector.
+        trace_id: Option<&'a str>,
     }
     "A request was answered"
 );

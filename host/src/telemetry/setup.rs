@@ -45,7 +45,7 @@ pub fn setup(format: LogFormat, default: &str, export: Option<&TraceExport>) -> 
         .with_ansi(coloured);
     let lines = match format {
         LogFormat::Text => lines.with_target(false).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     let traces = export.map(traces::layer).transpose()?;
     // It only fails when a subscriber is there already, as in a test; then that one goes on.

@@ -39,6 +39,11 @@ struct Active {
     exports: &'static Exports,
 }
 
+/// Whether there is a collector.
+pub fn are_sent() -> bool {
+    ACTIVE.get().is_some()
+}
+
 /// What becomes of exports; None without a collector.
 pub fn exports() -> Option<&'static Exports> {
     ACTIVE.get().map(|active| active.exports)
@@ -121,16 +126,13 @@ pub fn answered(span: &Span, status: u16) {
     }
 }
 
-/// The trace that a span belongs to, in hexadecimal; empty without a collector.
-pub fn trace_id(span: &Span) -> String {
+/// The trace that a span belongs to, in hexadecimal; None without a collector.
+pub fn trace_id(span: &Span) -> Option<String> {
     if span.is_none() || ACTIVE.get().is_none() {
-        return String::new();
+        return None;
     }
     let context = span.context();
     let span = context.span();
     let context = span.span_context();
-    match context.is_valid() {
-        true => context.trace_id().to_string(),
-        false => String::new(),
-    }
+    context.is_valid().then(|| context.trace_id().to_string())
 }

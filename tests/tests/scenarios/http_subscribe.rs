@@ -9,6 +9,7 @@ use lamphouse_tests::{Database, Host, Project, long, on_each_database, puppet, w
 use serde_json::{Value, json};
 
 use self::client::{Connection, Place, Told};
+use super::http_watch::metric;
 
 mod client;
 
@@ -340,6 +341,8 @@ fn readers_lose_nothing_and_see_nothing_twice_under_load(database: Database) {
         );
     });
     assert!(host.log().contains("A subscriber is dropped"), "{}", host.log());
+    let dropped = metric(&project, &host, "lamphouse_http_subscriptions_dropped_total");
+    assert_eq!(dropped, SLOW as f64);
     host.stop();
 }
 

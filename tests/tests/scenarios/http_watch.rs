@@ -2,6 +2,7 @@
 
 mod files;
 mod page;
+mod prometheus;
 mod traces;
 
 use std::collections::BTreeMap;
@@ -158,6 +159,11 @@ fn value(page: &Page, name: &str, labels: &[(&str, &str)]) -> f64 {
     page.value(name, labels).unwrap_or(0.0)
 }
 
+/// A metric without labels, of a host that runs.
+pub(super) fn metric(project: &Project, host: &Host, name: &str) -> f64 {
+    value(&Asked::of(host, &token(project)).scrape(), name, &[])
+}
+
 const OF_PUPPET: (&str, &str) = ("projection", "puppet");
 
 fn applied(page: &Page) -> f64 {
@@ -309,26 +315,54 @@ fn a_scrape_tells_the_truth_over_a_rebuild_a_cutover_a_fault_and_dead_letters(da
     assert_eq!(applied(&page), all, "parked events are not applied");
     assert_eq!(value(&page, "lamphouse_projection_healthy", &[OF_PUPPET]), 0.0);
     pages.push(page);
-    project.ok(&[
-        "dead-letters",
-        "discard",
-        "puppet",
-        "--stream",
-        "q",
-        "--reason",
-        "They were never right",
-    ]);
+    let reason = ["--reason", "They were never right"];
+    let discard = |what: &[&str]| {
+        project.ok(&[&["dead-letters", "discard", "puppet"], what, &reason].concat());
+    };
+    discard(&["--stream", "q"]);
+    // Position of the first of its stream; what waits behind it is replayed.
+    let first = (head + 1).to_string();
+    discard(&[&first]);
+    project.ok(&["dead-letters", "retry", "puppet", "--accept-reorder"]);
     host.wait_level("puppet");
     let page = asked.scrape();
+    for (outcome, count) in [("parked", 5.0), ("discarded", 3.0), ("replayed", 2.0)] {
+        let labels = [OF_PUPPET, ("outcome", outcome)];
+        assert_eq!(
+            value(&page, "lamphouse_dead_letters_total", &labels),
+            count,
+            "{outcome}"
+        );
+    }
     assert_eq!(
-        value(
-            &page,
-            "lamphouse_dead_letters_total",
-            &[OF_PUPPET, ("outcome", "discarded")]
-        ),
-        2.0
+        value(&page, "lamphouse_projection_parked_events", &[OF_PUPPET]),
+        0.0
+    );
+    assert_eq!(
+        applied(&page),
+        all,
+        "what is replayed is counted as such, and nothing twice"
     );
     pages.push(page);
+
+    // Somebody follows, and leaves.
+    let mut follower = TcpStream::connect(&asked.address).unwrap();
+    let head = format!(
+        "GET /v1/changes HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\r\n",
+        asked.address
+    );
+    follower.write_all(head.as_bytes()).unwrap();
+    let subscriptions = |count: f64| {
+        wait::until("subscriptions to be counted", wait::SHORT, || {
+            match value(&asked.scrape(), "lamphouse_http_subscriptions", &[]) {
+                found if found == count => Ok(()),
+                found => Err(found.to_string()),
+            }
+        });
+    };
+    subscriptions(1.0);
+    drop(follower);
+    subscriptions(0.0);
 
     let of_plugin = [("plugin", "puppet"), ("kind", "projector")];
     let last = pages.last().unwrap();
@@ -574,6 +608,10 @@ fn every_request_has_one_line_in_the_log_as_json(database: Database) {
     asked.get("/v1/streams/a-secret-stream?limit=7");
     asked.get_without_token("/v1/status");
     host.wait_level("puppet");
+    assert_eq!(asked.append("", &[stream("s", &[event("Panic", 1)])]).status, 200);
+    host.wait_status("the fault", wait::LONG, |status| {
+        of(status, "puppet")["state"] == "faulted"
+    });
     let log = host.log();
     host.stop();
     let lines: Vec<Value> = log
@@ -582,16 +620,16 @@ fn every_request_has_one_line_in_the_log_as_json(database: Database) {
         .collect();
     for line in &lines {
         for field in ["timestamp", "level", "message", "target"] {
-            assert!(line[field].is_string() || field == "message", "{field} of {line}");
+            assert!(line[field].is_string(), "{field} of {line}");
         }
     }
     let answered = |route: &str| -> Vec<&Value> {
         let fits = |line: &&Value| line["message"] == "A request was answered" && line["route"] == route;
         lines.iter().filter(fits).collect()
     };
-    let [append] = answered("/v1/append")[..] else {
-        panic!("one line for one request: {log}");
-    };
+    let appends = answered("/v1/append");
+    assert_eq!(appends.len(), 2, "one line for one request: {log}");
+    let append = appends[0];
     assert_eq!(
         [
             &append["request_id"],
@@ -609,18 +647,30 @@ fn every_request_has_one_line_in_the_log_as_json(database: Database) {
     assert!(
         refused
             .iter()
-            .any(|line| line["status"] == 401 && line["token"] == ""),
+            .any(|line| line["status"] == 401 && line["token"].is_null()),
         "{refused:?}"
     );
     // What a projection does names it, its generation and where it is.
-    let flush = lines.iter().find(|line| {
-        line["message"] == "close" && line["span"]["name"] == "flush"
-            || line["spans"].as_array().is_some_and(|spans| {
-                spans
-                    .iter()
-                    .any(|span| span["name"] == "projection" && span["projection"] == "puppet")
-            })
-    });
-    assert!(flush.is_some(), "{log}");
+    let flush = lines.iter().rfind(|line| line["span"]["name"] == "flush");
+    let flush = flush.unwrap_or_else(|| panic!("no flush in {log}"));
+    assert!(flush["span"]["to"].is_u64(), "{flush}");
+    let around = &flush["spans"][0];
+    assert_eq!(
+        [&around["name"], &around["projection"], &around["generation"]],
+        ["projection", "puppet", "g1"]
+    );
+    let fault = lines
+        .iter()
+        .find(|line| line["level"] == "ERROR" && line["projection"] == "puppet");
+    let fault = fault.unwrap_or_else(|| panic!("no fault in {log}"));
+    assert_eq!(fault["message"], "A projection stopped; its tables stay readable");
+    assert_eq!(fault["position"], 2, "{fault}");
+    assert!(
+        fault["generation"] == "g1"
+            && fault["fault"]
+                .as_str()
+                .is_some_and(|fault| fault.contains("panics")),
+        "{fault}"
+    );
     assert!(!log.contains("a-secret-stream") && !log.contains(&token), "{log}");
 }

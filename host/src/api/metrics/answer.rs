@@ -16,9 +16,8 @@ use super::page::Page;
 use super::process::Process;
 use crate::api::body::blocking;
 use crate::api::problem::Problem;
-use crate::api::ready;
+use crate::api::ready::{self, Found};
 use crate::api::server::Shared;
-use crate::deploy::operator::HostStatus;
 
 /// The format, as Prometheus asks for it.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -39,16 +38,16 @@ const STATUS_TIME_MAX: Duration = Duration::from_secs(4);
 )]
 pub(in crate::api) async fn metrics(State(shared): State<Shared>) -> Result<Response, Problem> {
     let asked = shared.clone();
-    let asking = tokio::time::timeout(STATUS_TIME_MAX, blocking(move || asked.operator.status()));
-    let status = asking.await.ok().and_then(Result::ok);
-    let text = blocking(move || page(shared, status)).await?;
+    let asking = tokio::time::timeout(STATUS_TIME_MAX, blocking(move || ready::ask(&asked)));
+    let found = asking.await.ok().and_then(Result::ok);
+    let text = blocking(move || page(shared, found)).await?;
     Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response())
 }
 
-fn page(shared: Shared, status: Option<HostStatus>) -> Result<String, Problem> {
+fn page(shared: Shared, found: Option<Found>) -> Result<String, Problem> {
     let (mut text, http) = (String::new(), shared.watch.http.clone());
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape { shared, status }));
+    registry.register_collector(Box::new(Scrape { shared, found }));
     encode_registry(&mut text, &registry)
         .and_then(|()| encode_registry(&mut text, http.registry()))
         .and_then(|()| encode_eof(&mut text))
@@ -65,7 +64,7 @@ fn page(shared: Shared, status: Option<HostStatus>) -> Result<String, Problem> {
 struct Scrape {
     shared: Shared,
     /// None where it could not be had in time.
-    status: Option<HostStatus>,
+    found: Option<Found>,
 }
 
 impl std::fmt::Debug for Scrape {
@@ -84,12 +83,13 @@ impl Collector for Scrape {
         families::work(&mut page, &watch.projections.all())?;
         families::plugins(&mut page, &watch.plugins.all())?;
         families::traces(&mut page)?;
-        let is_ready = self.status.as_ref().map(|status| {
-            let reasons = ready::reasons(status, &watch.ready, silent);
-            reasons.is_empty()
-        });
-        families::host(&mut page, self.status.as_ref(), is_ready)?;
-        if let Some(status) = &self.status {
+        let is_ready = self
+            .found
+            .as_ref()
+            .is_some_and(|found| ready::reasons(found, &watch.ready, silent).is_empty());
+        let status = self.found.as_ref().map(|found| &found.status);
+        families::host(&mut page, status, is_ready)?;
+        if let Some(status) = status {
             families::projections(&mut page, status)?;
             families::generations(&mut page, status)?;
         }

@@ -40,12 +40,7 @@ pub(super) fn process(page: &mut Page<'_>, silent: Option<Duration>) -> Result<(
     )
 }
 
-/// `is_ready`: what `/readyz` would say of the projections; None where the status is not known.
-pub(super) fn host(
-    page: &mut Page<'_>,
-    status: Option<&HostStatus>,
-    is_ready: Option<bool>,
-) -> Result<(), Error> {
+pub(super) fn host(page: &mut Page<'_>, status: Option<&HostStatus>, is_ready: bool) -> Result<(), Error> {
     page.gauge(
         "lamphouse_status_known",
         Of::Things,
@@ -55,8 +50,8 @@ pub(super) fn host(
     page.gauge(
         "lamphouse_ready",
         Of::Things,
-        "Whether the host is ready: it owns the tables, and all of them are there and level within their limits",
-        only(is_ready == Some(true)),
+        "What /readyz says: whether the host owns the tables, and all of them are there and level within their limits",
+        only(is_ready),
     )?;
     let Some(status) = status else { return Ok(()) };
     page.gauge(

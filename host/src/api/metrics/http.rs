@@ -40,6 +40,7 @@ pub struct HttpMeter {
     in_flight: Gauge,
     connections: Gauge,
     subscriptions: Gauge,
+    dropped: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -88,6 +89,12 @@ impl Default for HttpMeter {
             "Streams of server-sent events that are open",
             subscriptions.clone(),
         );
+        let dropped = Counter::default();
+        registry.register(
+            "lamphouse_http_subscriptions_dropped",
+            "Streams that were ended because their client read too slowly",
+            dropped.clone(),
+        );
         Self {
             registry,
             requests,
@@ -95,6 +102,7 @@ impl Default for HttpMeter {
             in_flight,
             connections,
             subscriptions,
+            dropped,
         }
     }
 }
@@ -116,6 +124,20 @@ impl Drop for Open {
     }
 }
 
+/// A stream of server-sent events, counted until this is dropped.
+#[derive(Debug)]
+pub struct Subscription {
+    _open: Open,
+    dropped: Counter,
+}
+
+impl Subscription {
+    /// It is ended because its client reads too slowly.
+    pub fn is_too_slow(&self) {
+        self.dropped.inc();
+    }
+}
+
 impl HttpMeter {
     /// A connection is open.
     pub fn connection(&self) -> Open {
@@ -123,8 +145,11 @@ impl HttpMeter {
     }
 
     /// A stream of server-sent events is open.
-    pub fn subscription(&self) -> Open {
-        Open::of(&self.subscriptions)
+    pub fn subscription(&self) -> Subscription {
+        Subscription {
+            _open: Open::of(&self.subscriptions),
+            dropped: self.dropped.clone(),
+        }
     }
 
     pub(super) fn registry(&self) -> &Registry {
@@ -194,17 +219,16 @@ pub(in crate::api) async fn observe(State(watch): State<Watch>, request: Request
     let status = response.status();
     under_way.status = Some(status);
     traces::answered(&span, status.as_u16());
+    let caller = response.extensions().get::<Arc<Caller>>();
     RequestAnswered {
         request_id: &id,
         method,
         route: &under_way.route,
         status: status.as_u16(),
-        time_ms: under_way.began.elapsed().as_secs_f64() * 1000.0,
-        token: response
-            .extensions()
-            .get::<Arc<Caller>>()
-            .map_or("", |caller| caller.name.as_str()),
-        trace_id: &traces::trace_id(&span),
+        // To the microsecond.
+        time_ms: (under_way.began.elapsed().as_secs_f64() * 1e6).round() / 1e3,
+        token: caller.map(|caller| caller.name.as_str()),
+        trace_id: traces::trace_id(&span).as_deref(),
     }
     .emit();
     if let Ok(value) = HeaderValue::from_str(&id) {

@@ -14,8 +14,9 @@ mod process;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use self::http::{HttpMeter, Open};
+pub use self::http::{HttpMeter, Open, Subscription};
 pub(super) use self::http::{REQUEST_ID, observe};
+pub use super::ready::Readiness;
 use crate::plugin::PluginMeters;
 use crate::projection::Meters;
 
@@ -28,6 +29,8 @@ pub struct Watch {
     pub plugins: Arc<PluginMeters>,
     /// What was asked of it over HTTP.
     pub http: Arc<HttpMeter>,
+    /// What was last found out of that.
+    pub readiness: Readiness,
     /// When it is ready.
     pub ready: ReadyPolicy,
     /// Whether `/metrics` needs no token.

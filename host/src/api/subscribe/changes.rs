@@ -127,6 +127,7 @@ pub(in crate::api) async fn changes(
         after,
         hello: sse::hello(after, &format!("{{\"sequence\":{after}}}")),
         _place: place,
+        meter: shared.watch.http.subscription(),
         catch_ups: shared.subscriptions.catch_ups.clone(),
     };
     Ok(stream.into_response())

@@ -65,6 +65,7 @@ pub(in crate::api) async fn follow(
         after,
         hello: sse::hello(after, &format!("{{\"position\":{after},\"head\":{head}}}")),
         _place: place,
+        meter: shared.watch.http.subscription(),
         catch_ups: shared.subscriptions.catch_ups.clone(),
     };
     Ok(stream.into_response())

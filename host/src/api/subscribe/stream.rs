@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::feed::{CaughtUp, Feed, Source};
 use super::queue::{End, LINES_MAX, Queue};
 use super::sse;
+use crate::api::Subscription;
 use crate::telemetry::Event;
 use crate::telemetry::events::SubscriptionEnded;
 
@@ -45,6 +46,8 @@ pub(super) struct Stream<S: Source> {
     pub(super) hello: Bytes,
     /// Given back when the stream is dropped.
     pub(super) _place: OwnedSemaphorePermit,
+    /// Counts it while it is open.
+    pub(super) meter: Subscription,
     pub(super) catch_ups: Arc<Semaphore>,
 }
 
@@ -250,6 +253,9 @@ impl<S: Source> Running<S> {
 
 impl<S: Source> Drop for Running<S> {
     fn drop(&mut self) {
+        if self.queue.ended() == Some(End::Slow) {
+            self.of.meter.is_too_slow();
+        }
         if self.queue.ended() == Some(End::Slow) && !matches!(self.phase, Phase::Over) {
             SubscriptionEnded {
                 by: &self.of.who,

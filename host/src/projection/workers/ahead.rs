@@ -346,9 +346,9 @@ impl Working {
         };
         rows.begin(&share, range.clone());
         let status = &self.hands.status;
-        let (projection, generation) = status.names();
+        let (projection, generation) = (&self.hands.generation.projection, self.hands.generation.id);
         let (worker, events) = (self.number, share.len());
-        let span = tracing::debug_span!("project", projection, generation, worker, events).entered();
+        let span = tracing::debug_span!("project", %projection, %generation, worker, events).entered();
         status.set_call(self.number, Some(Instant::now()));
         let (mut rows, report, result) = self.hands.plugin.project(&call, rows);
         status.set_call(self.number, None);

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::page::Page;
 
-fn folder() -> PathBuf {
+pub(super) fn folder() -> PathBuf {
     xtask::paths::root().join("docs/monitoring")
 }
 
@@ -20,7 +20,7 @@ fn dashboard() -> Value {
 }
 
 /// Every expression of the dashboard's panels.
-fn of_dashboard() -> Vec<String> {
+pub(super) fn of_dashboard() -> Vec<String> {
     let dashboard = dashboard();
     let panels = dashboard["panels"].as_array().unwrap();
     let targets = panels.iter().filter_map(|panel| panel["targets"].as_array());
@@ -38,6 +38,16 @@ fn of_alerts() -> Vec<String> {
         .filter_map(|line| line.strip_prefix("expr: "))
         .map(str::to_owned)
         .collect()
+}
+
+/// The part of the chapter that Prometheus reads.
+pub(super) fn scrape_configuration() -> String {
+    let chapter = fs::read_to_string(xtask::paths::root().join("docs/MONITORING.md")).unwrap();
+    let block = chapter
+        .split("```yaml\n")
+        .find(|block| block.starts_with("scrape_configs:"))
+        .and_then(|block| block.split("```").next());
+    block.expect("the configuration").to_owned()
 }
 
 /// The names of our metrics in a text.
@@ -173,7 +183,6 @@ fn promtool_takes_the_alert_rules_and_their_tests() {
     }
 }
 
-/// The part of the README that Prometheus reads.
 #[test]
 fn promtool_takes_the_scrape_configuration_of_the_chapter() {
     let Ok(tool) = xtask::promtool::find() else {
@@ -181,12 +190,7 @@ fn promtool_takes_the_scrape_configuration_of_the_chapter() {
         println!("SKIPPED (no promtool): the scrape configuration");
         return;
     };
-    let chapter = fs::read_to_string(xtask::paths::root().join("docs/MONITORING.md")).unwrap();
-    let block = chapter
-        .split("```yaml\n")
-        .find(|block| block.starts_with("scrape_configs:"))
-        .and_then(|block| block.split("```").next())
-        .expect("the configuration");
+    let block = scrape_configuration();
     let scratch = tempfile::tempdir().unwrap();
     fs::write(
         scratch.path().join("prometheus.yml"),

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use lamphouse_tests::puppet::lifter;
 use lamphouse_tests::{Database, Project, on_each_database, wait};
 
 use super::{Asked, event, named, stream, token, value};
@@ -174,6 +175,8 @@ fn spans_reach_a_collector_and_a_request_goes_on_with_its_trace(database: Databa
     let (url, told) = collector();
     let project = Project::with_settings(database, &format!("[telemetry]\notlp_endpoint = \"{url}\"\n"));
     project.deploy_bytes(&named("1.0.0"), "puppet");
+    let old_puts = [("rules", "Old:1>Put:1")];
+    project.deploy_bytes(&lifter("lift", "1.0.0", &old_puts), "lift");
     let mut command = project.command(&["serve"]);
     command.env("OTEL_BSP_SCHEDULE_DELAY", "200");
     let mut host = project.start_command(command);
@@ -184,7 +187,7 @@ fn spans_reach_a_collector_and_a_request_goes_on_with_its_trace(database: Databa
     let (trace, parent) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
     let header = format!("traceparent: 00-{trace}-{parent}-01\r\n");
     assert_eq!(
-        asked.append(&header, &[stream("s", &[event("Put", 1)])]).status,
+        asked.append(&header, &[stream("s", &[event("Old", 1)])]).status,
         200
     );
     // Somebody else has decided that this one is not recorded.
@@ -196,7 +199,7 @@ fn spans_reach_a_collector_and_a_request_goes_on_with_its_trace(database: Databa
     );
     host.wait_level("puppet");
     let (mut all, mut resource) = (Vec::new(), BTreeMap::new());
-    let wanted = ["POST /v1/append", "append", "read", "project", "flush"];
+    let wanted = ["POST /v1/append", "append", "read", "upcast", "project", "flush"];
     let end = Instant::now() + wait::LONG;
     while !wanted
         .iter()
@@ -226,7 +229,7 @@ fn spans_reach_a_collector_and_a_request_goes_on_with_its_trace(database: Databa
     let append = append.unwrap_or_else(|| panic!("the append within it in {all:#?}"));
     assert_eq!(append.parent, request.id);
     assert!(!all.iter().any(|span| span.trace == unsampled), "{all:#?}");
-    for name in ["read", "project", "flush"] {
+    for name in ["read", "upcast", "project", "flush"] {
         let span = all.iter().find(|span| span.name == name).unwrap();
         assert_eq!(span.attributes["projection"], "puppet", "{span:?}");
         assert_eq!(span.parent, "", "{span:?} is a trace of its own");
@@ -247,6 +250,10 @@ fn spans_reach_a_collector_and_a_request_goes_on_with_its_trace(database: Databa
             done => Err(done.to_string()),
         }
     });
+    let page = asked.scrape();
+    let lift = [("plugin", "lift"), ("kind", "upcaster")];
+    assert!(value(&page, "lamphouse_plugin_calls_total", &lift) >= 1.0);
+    assert!(value(&page, "lamphouse_plugin_memory_peak_bytes", &lift) >= 65_536.0);
     assert!(host.stop().success());
 }
 
