@@ -117,6 +117,7 @@ fn host(session: &Session, mode: Mode) -> Result<()> {
         body_bytes_max: usize::try_from(config.body_bytes_max).unwrap_or(usize::MAX),
         watch: watch(&host, config),
     };
+    let subscriptions = shared.subscriptions.clone();
     let serving = api::serve(listener, shared, token, async {
         // A dropped sender asks for the end too.
         let _ = stopped.await;
@@ -146,6 +147,7 @@ fn host(session: &Session, mode: Mode) -> Result<()> {
             ended
         }
     };
+    subscriptions.end();
     host.stop();
     surface
         .context("the admin surface failed, which is a bug of ours")?

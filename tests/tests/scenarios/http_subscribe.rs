@@ -144,11 +144,12 @@ async fn reader(load: Arc<Load>, kind: Kind, number: u64, start: u64) -> BTreeSe
             &load.changes,
         ),
     };
+    let longest = if long() { 20_000 } else { 4_000 };
     let (mut last, mut seen, mut samples) = (start, BTreeSet::new(), Vec::new());
     loop {
         let opened = load.micros();
         let mut connection = Connection::open(&load.place, path, Some(last)).await;
-        let until = Instant::now() + Duration::from_millis(300 + below(2_500));
+        let until = Instant::now() + Duration::from_millis(500 + below(longest));
         loop {
             let end = end.load(Ordering::Acquire);
             if end > 0 && last >= end {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -12,7 +11,6 @@ use axum::response::Response;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::Deserialize;
-use tokio::runtime::Handle;
 use utoipa::IntoParams;
 
 use super::feed::{CaughtUp, Page, Source};
@@ -24,6 +22,7 @@ use crate::api::body::{blocking, parameters};
 use crate::api::problem::Problem;
 use crate::api::server::Shared;
 use crate::core::bell::Hearing;
+use crate::core::signal::Signal;
 use crate::tables::{ChangeHead, ChangeKind, PublicTable, RowChange, StoreError, TableStore};
 
 /// Changes that are read at once.
@@ -169,14 +168,17 @@ impl Filter {
 /// The table of changes.
 pub(super) struct ChangeSource {
     store: Arc<dyn TableStore>,
-    written: Mutex<Hearing>,
+    /// Until it is heard by a task that wakes threads.
+    written: Mutex<Option<Hearing>>,
+    woken: Arc<Signal>,
 }
 
 impl ChangeSource {
     pub(super) fn new(store: Arc<dyn TableStore>, written: Hearing) -> Self {
         Self {
             store,
-            written: Mutex::new(written),
+            written: Mutex::new(Some(written)),
+            woken: Arc::default(),
         }
     }
 
@@ -291,6 +293,13 @@ impl Source for ChangeSource {
         self.page(after)
     }
 
+    fn place(item: &Item) -> (u64, Option<usize>) {
+        match item {
+            Item::Change { at, text, .. } => (*at, Some(text.len())),
+            Item::Gap { at, .. } => (*at, None),
+        }
+    }
+
     fn line(filter: &Filter, item: &Item) -> Option<Line> {
         match item {
             Item::Change { at, table, text } => filter.wants(table).then(|| Line {
@@ -327,14 +336,16 @@ impl Source for ChangeSource {
         sse::one("position", Some(at), &format!("{{\"sequence\":{at}}}"))
     }
 
-    fn seen(&self) -> u64 {
-        // A ring before the wait is heard by the wait.
-        0
-    }
-
-    fn wait(&self, _: u64, time: Duration, runtime: &Handle) {
-        let mut written = self.written.lock();
-        // Time that is over is a reason to look, too.
-        let _ = runtime.block_on(async { tokio::time::timeout(time, written.rung()).await });
+    fn signal(&self) -> Arc<Signal> {
+        if let Some(mut written) = self.written.lock().take() {
+            let woken = self.woken.clone();
+            tokio::spawn(async move {
+                loop {
+                    written.rung().await;
+                    woken.bump();
+                }
+            });
+        }
+        self.woken.clone()
     }
 }

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
-use tokio::runtime::Handle;
 
 use super::feed::{CaughtUp, Page, Source};
 use super::queue::Line;
@@ -18,6 +16,7 @@ use crate::api::body::blocking;
 use crate::api::problem::Problem;
 use crate::api::server::Shared;
 use crate::core::event::is_reserved;
+use crate::core::signal::Signal;
 use crate::core::{Position, StoredEvent};
 use crate::log::{EventLog, EventQuery, LogError};
 
@@ -170,6 +169,11 @@ impl Source for EventSource {
         })
     }
 
+    fn place(item: &Item) -> (u64, Option<usize>) {
+        // The event is there beside its text.
+        (item.event.position.0, Some(2 * item.text.len()))
+    }
+
     fn line(filter: &Filter, item: &Item) -> Option<Line> {
         filter.wants(&item.event).then(|| Line {
             at: item.event.position.0,
@@ -216,11 +220,7 @@ impl Source for EventSource {
         sse::one("position", Some(at), &format!("{{\"position\":{at}}}"))
     }
 
-    fn seen(&self) -> u64 {
-        self.log.signal().seen()
-    }
-
-    fn wait(&self, seen: u64, time: Duration, _: &Handle) {
-        self.log.signal().wait(seen, time);
+    fn signal(&self) -> Arc<Signal> {
+        self.log.signal()
     }
 }

@@ -75,6 +75,13 @@ impl Subscriptions {
         self.events.close();
     }
 
+    /// As [`Self::close`], and waits until nothing is read for them any more. Blocks.
+    pub fn end(&self) {
+        self.close();
+        self.changes.end();
+        self.events.end();
+    }
+
     /// A place for one more; else what to answer.
     fn place(&self) -> Result<OwnedSemaphorePermit, Box<Response>> {
         self.places.clone().try_acquire_owned().map_err(|error| {

@@ -118,6 +118,9 @@ impl<S: Source> Running<S> {
                     if self.of.feed.is_closed() {
                         return Some(self.last_word(End::Closing));
                     }
+                    if until.is_none() && self.join_at_once() {
+                        continue;
+                    }
                     match self.page().await {
                         Ok(page) => {
                             self.join(until, &page);
@@ -138,6 +141,18 @@ impl<S: Source> Running<S> {
                 }
             }
         }
+    }
+
+    /// Goes over to the feed where that has all that is missing.
+    fn join_at_once(&mut self) -> bool {
+        let joined = self
+            .of
+            .feed
+            .join_at_once(&self.of.who, &self.of.filter, &self.queue, self.cursor);
+        if joined {
+            self.phase = Phase::Live;
+        }
+        joined
     }
 
     async fn page(&self) -> Result<CaughtUp, String> {

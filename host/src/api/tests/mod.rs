@@ -161,6 +161,13 @@ struct Host {
     data: tempfile::TempDir,
 }
 
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Its threads must not outlive the runtime.
+        self.shared.subscriptions.end();
+    }
+}
+
 impl Host {
     fn start() -> Self {
         Self::with(None, Watch::default())

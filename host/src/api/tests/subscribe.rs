@@ -35,7 +35,7 @@ struct Follower {
 impl Follower {
     fn open(host: &Host, path: &str, last_id: Option<u64>) -> Self {
         let mut socket = TcpStream::connect(host.address).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let last = last_id.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: {}\r\n{last}\r\n",
@@ -471,7 +471,7 @@ fn a_cutover_and_a_place_that_is_gone_say_to_read_again() {
     while host.shared.store.trim_changes().unwrap() {}
     let head = start + 13;
     // Trimmed; of another database; of the future.
-    for last in [start + 3, 1, head + 50] {
+    for last in [start - 1, 1, head + 50] {
         let mut late = Follower::of(&host, "/v1/changes", Some(last));
         assert_eq!(late.hello(), json!({ "sequence": last }));
         let (first, second) = (late.one(), late.one());
@@ -482,7 +482,7 @@ fn a_cutover_and_a_place_that_is_gone_say_to_read_again() {
             json!({"sequence": at, "table": "people", "reason": "retention"})
         );
         assert!(
-            at == head || (last == start + 3 || last == 1) && at == head - 5,
+            at == head || (last == start - 1 || last == 1) && at == head - 5,
             "{last}: {at}"
         );
         // It goes on from there.
