@@ -6,25 +6,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::problem::Problem;
+pub use crate::config::tokens::Role;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
-use super::problem::Problem;
-
-/// What a token is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Append events.
-    Append,
-    /// Read events and tables, and subscribe to them.
-    Read,
-    /// Everything: what the others may, and operate the host.
-    Admin,
-}
 
 /// Who calls: the token that came with the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,16 +106,12 @@ fn caller(parts: &Parts, role: Role) -> Result<Arc<Caller>, Problem> {
     if caller.has(role) {
         return Ok(caller.clone());
     }
-    let word = match role {
-        Role::Append => "append",
-        Role::Read => "read",
-        Role::Admin => "admin",
-    };
     Err(Problem::new(
         StatusCode::FORBIDDEN,
         format!(
-            "the token '{}' has not the role '{word}', which this needs",
-            caller.name
+            "the token '{}' has not the role '{}', which this needs",
+            caller.name,
+            role.as_str()
         ),
     ))
 }

@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::access::Caller;
-use super::body::blocking;
+use super::body::{blocking, percent_decoded};
 use super::problem::Problem;
 use super::server::Shared;
 use crate::core::limits::AppendLimits;
@@ -210,26 +210,6 @@ pub(super) fn reason_given(headers: &HeaderMap, limits: &AppendLimits) -> Result
         return Err(wrong("holds control characters".to_owned()));
     }
     Ok(Some(reason))
-}
-
-/// A percent sign that begins no `%XX` stays what it is.
-fn percent_decoded(text: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, others @ ..] = rest {
-        let hex = |digit: u8| char::from(digit).to_digit(16);
-        if let (b'%', [high, low, behind @ ..]) = (first, others)
-            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
-            && let Ok(byte) = u8::try_from(high * 16 + low)
-        {
-            decoded.push(byte);
-            rest = behind;
-        } else {
-            decoded.push(*first);
-            rest = others;
-        }
-    }
-    decoded
 }
 
 /// Why, where the header does not say it: what the request says if that is a reason, else a sentence that is one.

@@ -134,3 +134,23 @@ pub(super) fn json(value: &impl Serialize) -> Response {
         }
     }
 }
+
+/// Bytes without their percent encoding. A percent sign that begins no `%XX` stays what it is.
+pub(super) fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, others @ ..] = rest {
+        let hex = |digit: u8| char::from(digit).to_digit(16);
+        if let (b'%', [high, low, behind @ ..]) = (first, others)
+            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+            && let Ok(byte) = u8::try_from(high * 16 + low)
+        {
+            decoded.push(byte);
+            rest = behind;
+        } else {
+            decoded.push(*first);
+            rest = others;
+        }
+    }
+    decoded
+}

@@ -1,8 +1,10 @@
 //! The HTTP API of a running host, and the client that the CLI reaches it with.
 //!
-//! *Invariants:* it listens on loopback alone; browsers and other users of the machine reach loopback too, so the
-//! `Host` header must be loopback, a request with an `Origin` is refused, bodies must be JSON, and everything but
-//! what watches it needs the token, which lies in a file of mode 0600. Errors are problem documents (RFC 9457).
+//! *Invariants:* nobody gets past `guard` without a token, but to `/healthz` and its like; browsers and other users of
+//! the machine reach loopback too, so the `Host` header must be the host's, a request of a web page is refused unless its
+//! origin was named, and bodies must be JSON. What a handler needs is in its arguments (`access`). Errors are problem
+//! documents (RFC 9457). Each connection has a place among a bounded number and loses it when nothing moves
+//! (`connections`). What admins do is on record first (`audit`).
 //!
 //! | request | does |
 //! |---|---|
@@ -23,17 +25,20 @@
 //! | `GET /v1/dead-letters`, `POST /v1/dead-letters/{projection}/retry`, `…/discard`, `GET /v1/discards` | parked events |
 //! | `GET /v1/openapi.json` | this list for programs, made of the handlers |
 //!
-//! Deliberately not here yet: uploads, tokens of several roles.
+//! Deliberately not here yet: uploads.
 
 mod access;
 mod append;
 mod audit;
 mod body;
 mod client;
+mod connections;
 mod dead_letters;
+mod entrance;
 mod events;
 mod guard;
 mod metrics;
+mod noted;
 mod openapi;
 mod operate;
 mod plugins;
@@ -46,13 +51,17 @@ mod subscribe;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod token;
+mod tokens;
 
 pub use access::{Caller, Role};
 pub use client::{
     DeadLetterPage, DiscardPage, EventPage, HostUrl, PluginPage, Push, RemoteOperator, StreamPage,
 };
+pub use entrance::{Entrance, EntranceError};
 pub use metrics::{HttpMeter, Open, Readiness, ReadyPolicy, Subscription, Watch};
-pub use server::{Shared, bind, serve};
+pub use noted::Noted;
+pub use server::{Listening, Shared, bind, bind_local, serve};
 pub use subscribe::Subscriptions;
 pub use token::{Token, TokenError};

@@ -93,11 +93,12 @@ pub(super) fn routes() -> (Router<Shared>, Document) {
 }
 
 /// What any request may get.
-const COMMON: [(&str, &str); 4] = [
-    ("401", "The token is missing or wrong"),
+const COMMON: [(&str, &str); 5] = [
+    ("400", "The address of the request is wrong, or holds a token"),
+    ("401", "The token is missing, wrong or expired"),
     (
         "403",
-        "The Host header is not this host's, or the request comes from a web page",
+        "The token may not do this, the Host header is not this host's, or the request comes from a web page",
     ),
     ("503", "A database is away; try again"),
     ("504", "The host did not answer in time"),

@@ -26,7 +26,10 @@ use crate::telemetry::events::Asked;
     responses((status = 200, description = "How everything stands", body = HostStatus))
 )]
 pub(super) async fn status(State(shared): State<Shared>, Admin(_): Admin) -> Result<Response, Problem> {
-    Ok(json(&blocking(move || shared.operator.status()).await?))
+    let noted = shared.noted.all();
+    let mut status = blocking(move || shared.operator.status()).await?;
+    status.problems.extend(noted);
+    Ok(json(&status))
 }
 
 /// Does what somebody orders of a projection, on record.

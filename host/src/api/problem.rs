@@ -1,6 +1,6 @@
 //! Errors as problem documents.
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -163,13 +163,17 @@ impl IntoResponse for Problem {
         let soon = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_S);
         let retry_after = named.retry_after.or(soon);
         let body = serde_json::to_string(&named).expect("invariant: texts and numbers are JSON");
-        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-        match retry_after {
-            Some(seconds) => {
-                let later = [(header::RETRY_AFTER, seconds.to_string())];
-                (status, kind, later, body).into_response()
-            }
-            None => (status, kind, body).into_response(),
+        let mut response =
+            (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if let Some(seconds) = retry_after {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
     }
 }

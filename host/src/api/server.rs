@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +11,21 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsAcceptor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpListener;
 
+use super::connections::{Door, HEAD_TIME_MAX};
+use super::entrance::Entrance;
 use super::guard::{self, Guard};
+use super::noted::Noted;
+use super::openapi;
 use super::problem::Problem;
 use super::tables::Reads;
-use super::{Subscriptions, Token, Watch, metrics, openapi};
+use super::tls::Tls;
+use super::{Subscriptions, Watch, metrics};
 use crate::core::bell::Bell;
 use crate::deploy::States;
 use crate::deploy::operator::Operator;
@@ -30,6 +40,13 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 const UPLOAD_TIME_MAX: Duration = Duration::from_secs(300);
 /// Time that requests have to end when the host stops.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Bytes of a request's head: its address and headers. Filters of tables may be long; nothing else is.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Requests at a time on one connection of HTTP/2.
+const STREAMS_MAX: u32 = 100;
+/// Connections at a time of this machine's own commands, where they have a socket of their own.
+const LOCAL_CONNECTIONS_MAX: usize = 64;
 
 /// What the routes work on.
 #[derive(Clone)]
@@ -56,60 +73,152 @@ pub struct Shared {
     pub body_bytes_max: usize,
     /// What it is watched by.
     pub watch: Watch,
+    /// What is wrong with the API's own files.
+    pub noted: Noted,
 }
 
-/// Listens at `address` (already checked to be loopback by the configuration).
-pub async fn bind(address: &str) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
+/// A socket that requests come to.
+#[derive(Debug)]
+pub struct Listening {
+    listener: TcpListener,
+    /// Plain HTTP for this machine alone, also where the rest is TLS.
+    is_local: bool,
+}
+
+impl Listening {
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The socket has no address.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// Listens at `address`, an address with its port.
+///
+/// # Errors
+/// Says what to do where the port is taken, or needs rights.
+pub async fn bind(address: &str) -> io::Result<Listening> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::AddrInUse => {
                 ": another program listens there, perhaps another host; stop it, or set [host] listen in lamphouse.toml \
                  (or LAMPHOUSE_LISTEN) to a free port"
             }
             io::ErrorKind::PermissionDenied => ": ports below 1024 need rights; choose a higher one in [host] listen",
+            io::ErrorKind::AddrNotAvailable => ": this machine has no such address; correct [host] listen",
             _ => "",
         };
         io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{advice}"))
+    })?;
+    Ok(Listening {
+        listener,
+        is_local: false,
     })
 }
 
-/// Serves the API until `stop` resolves, then lets the requests under way end.
+/// Listens on loopback, on any port, without TLS: for the commands of this machine where `bind` is not for them.
+///
+/// # Errors
+/// The machine has no loopback address that is free.
+pub async fn bind_local() -> io::Result<Listening> {
+    let listener = match TcpListener::bind("127.0.0.1:0").await {
+        Ok(listener) => listener,
+        Err(_) => TcpListener::bind("[::1]:0").await?,
+    };
+    Ok(Listening {
+        listener,
+        is_local: true,
+    })
+}
+
+/// Serves the API until `stop` resolves, then lets the requests under way end, and subscriptions at once.
+///
+/// # Errors
+/// A socket cannot be used any more.
 pub async fn serve(
-    listener: TcpListener,
+    listening: Vec<Listening>,
     shared: Shared,
-    token: Token,
+    entrance: Arc<Entrance>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let guard = Guard {
-        port: listener.local_addr()?.port(),
-        token,
-        metrics_open: shared.watch.metrics_open,
-    };
-    let (stopped, drained) = tokio::sync::oneshot::channel();
+    let handle = Handle::new();
+    let reads = Reads::new(shared.store.clone(), shared.written.clone());
     let subscriptions = shared.subscriptions.clone();
-    let stop = async move {
+    let servers: Vec<_> = listening
+        .into_iter()
+        .map(|one| {
+            let shared = (shared.clone(), reads.clone());
+            one.serve(shared, entrance.clone(), handle.clone())
+        })
+        .collect::<io::Result<_>>()?;
+    tokio::spawn(async move {
         stop.await;
         // Streams have no end of their own.
         subscriptions.close();
-        let _ = stopped.send(());
-    };
-    let serving = axum::serve(listener, router(shared, guard)).with_graceful_shutdown(stop);
-    tokio::select! {
-        ended = async { serving.await } => ended,
-        () = async {
-            match drained.await {
-                Ok(()) => tokio::time::sleep(DRAIN_TIME_MAX).await,
-                Err(_) => std::future::pending().await,
+        handle.graceful_shutdown(Some(DRAIN_TIME_MAX));
+    });
+    futures_util::future::try_join_all(servers).await.map(drop)
+}
+
+impl Listening {
+    fn serve(
+        self,
+        (shared, reads): (Shared, Arc<Reads>),
+        entrance: Arc<Entrance>,
+        handle: Handle<SocketAddr>,
+    ) -> io::Result<impl Future<Output = io::Result<()>>> {
+        let tls = entrance.tls.as_ref().filter(|_| !self.is_local).map(Tls::config);
+        let guard = Guard {
+            address: self.listener.local_addr()?,
+            has_tls: tls.is_some(),
+            entrance: entrance.clone(),
+            metrics_open: shared.watch.metrics_open,
+        };
+        let places = if self.is_local {
+            LOCAL_CONNECTIONS_MAX
+        } else {
+            entrance.connections_max
+        };
+        let door = Door::new(places, guard.address, shared.watch.http.clone(), tls.is_none());
+        let service = router(shared, reads, guard).into_make_service_with_connect_info::<SocketAddr>();
+        let mut server = axum_server::from_tcp(self.listener.into_std()?)?.handle(handle);
+        bound(server.http_builder());
+        Ok(async move {
+            match tls {
+                None => server.acceptor(door).serve(service).await,
+                Some(config) => {
+                    let secured = RustlsAcceptor::new(config)
+                        .handshake_timeout(HEAD_TIME_MAX)
+                        .acceptor(door);
+                    server.acceptor(secured).serve(service).await
+                }
             }
-        } => Ok(()),
+        })
     }
 }
 
-fn router(shared: Shared, guard: Guard) -> Router {
+/// What one connection may ask for at once.
+fn bound(builder: &mut Builder<TokioExecutor>) {
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // Also how long a connection is kept for the next request.
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_headers(guard::HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .max_concurrent_streams(STREAMS_MAX);
+}
+
+fn router(shared: Shared, reads: Arc<Reads>, guard: Guard) -> Router {
     let (routes, document) = openapi::routes();
     let watch = shared.watch.clone();
-    let reads = Reads::new(shared.store.clone(), shared.written.clone());
-    routes
+    let routes = routes
         .merge(openapi::served(document))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing under this path") })
         .method_not_allowed_fallback(|| async {
@@ -121,7 +230,14 @@ fn router(shared: Shared, guard: Guard) -> Router {
         .with_state(shared)
         .layer(Extension(reads))
         .layer(from_fn(in_time))
-        .layer(from_fn_with_state(guard, guard::check))
+        .layer(from_fn_with_state(guard.clone(), guard::identify));
+    let pages = &guard.entrance.cors_origins;
+    let routes = match pages.as_slice() {
+        [] => routes,
+        pages => routes.layer(guard::cors(pages)),
+    };
+    routes
+        .layer(from_fn_with_state(guard, guard::gate))
         .layer(from_fn_with_state(watch, metrics::observe))
 }
 

@@ -11,7 +11,7 @@ use super::session::Session;
 use super::{
     append, catch_up, dead_letters, diff, events, explain, export, import, init, operate, plugin_build,
     plugin_check, plugin_host, plugin_new, plugin_test, projection_show, query, rehearse, serve, state,
-    status, stream,
+    status, stream, token,
 };
 use crate::telemetry::{self, LogFormat};
 
@@ -107,6 +107,7 @@ enum Command {
     Rehearse(rehearse::Rehearse),
     Query(query::Query),
     Plugin(PluginArgs),
+    Token(token::TokenArgs),
 }
 
 /// Look at one projection
@@ -198,6 +199,7 @@ impl Cli {
             Command::Explain(explain) => explain.run(&here("explain")?, out),
             Command::Rehearse(rehearse) => rehearse.run(&here("rehearse")?, out),
             Command::Query(query) => query.run(&here("query")?, out),
+            Command::Token(token) => token.run(&here("token")?, out),
         };
         telemetry::traces::finish();
         result

@@ -39,6 +39,7 @@ mod status;
 mod stream;
 mod table;
 mod today;
+mod token;
 mod units;
 
 use std::process::ExitCode;

@@ -11,17 +11,20 @@ use super::output::Output;
 use super::session::Session;
 use super::table::plain_lines;
 use super::units;
-use crate::api::{self, Token};
+use crate::api::{self, Entrance};
 use crate::config::Config;
 use crate::deploy::build::Project;
 use crate::deploy::{BuildEvent, Host, Mode, States, watch_sources};
 use crate::tables::QueryLimits;
 use crate::telemetry::Event;
-use crate::telemetry::events::{HostStarted, HostStopping, PluginBuilding, PluginBuilt, PluginNotBuilt};
+use crate::telemetry::events::{
+    HostStarted, HostStopping, PlainHttp, PluginBuilding, PluginBuilt, PluginNotBuilt,
+};
 
 /// Run the projections of this project and keep their tables level with the log
 ///
-/// Watches the plugin folder, and answers the other commands on loopback. Runs until Ctrl-C or SIGTERM, then finishes
+/// Watches the plugin folder, and answers the other commands and whoever has a token over HTTP, on loopback unless
+/// [host] listen says otherwise. Runs until Ctrl-C or SIGTERM, then finishes
 /// what is under way. A second host for the same tables stands by until the first is gone.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -78,15 +81,24 @@ impl Dev {
 /// Runs a host and its admin surface until a signal.
 fn host(session: &Session, mode: Mode) -> Result<()> {
     let config = &session.config;
-    let token = Token::load_or_create(&config.data)?;
+    let entrance = Entrance::open(config)?;
     // First the port: a host that cannot be reached should not begin.
-    let listener = session.block_on(api::bind(&config.listen))?;
-    let address = listener
-        .local_addr()
-        .context("the listening socket has no address")?
-        .to_string();
+    let mut listening = vec![session.block_on(api::bind(&config.listen))?];
+    // The other commands of this project speak plain HTTP on loopback; no certificate names that.
+    if entrance.has_tls() || !config.is_loopback() {
+        listening.push(session.block_on(api::bind_local())?);
+    }
+    let addresses: Vec<String> = listening
+        .iter()
+        .map(|one| one.address().map(|address| address.to_string()))
+        .collect::<Result<_, _>>()
+        .context("a listening socket has no address")?;
+    let address = addresses.first().cloned().unwrap_or_default();
+    if !config.is_loopback() && !entrance.has_tls() {
+        PlainHttp { address: &address }.emit();
+    }
     let host = session.start_host(mode)?;
-    host.announce(&address);
+    host.announce(addresses.last().unwrap_or(&address));
     HostStarted {
         address: &address,
         log: &config.log.to_string(),
@@ -116,9 +128,10 @@ fn host(session: &Session, mode: Mode) -> Result<()> {
         uploads: host.uploads().clone(),
         body_bytes_max: usize::try_from(config.body_bytes_max).unwrap_or(usize::MAX),
         watch: watch(&host, config),
+        noted: entrance.noted(),
     };
     let subscriptions = shared.subscriptions.clone();
-    let serving = api::serve(listener, shared, token, async {
+    let serving = api::serve(listening, shared, entrance, async {
         // A dropped sender asks for the end too.
         let _ = stopped.await;
     });

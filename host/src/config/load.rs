@@ -94,6 +94,12 @@ impl Config {
             plugins: root.join("plugins"),
             data: root.join(".lamphouse"),
             listen: "127.0.0.1:7117".to_owned(),
+            tokens: root.join("tokens.toml"),
+            names: Vec::new(),
+            cors_origins: Vec::new(),
+            plain_http: false,
+            connections_max: 1_024,
+            tls: None,
             body_bytes_max: 16 << 20,
             subscriptions_max: 1_000,
             metrics_open: false,
@@ -154,7 +160,15 @@ fn overrides(config: &mut Config, findings: &Findings<'_>, env: impl Fn(&str) ->
         }
     }
     match set("LAMPHOUSE_LISTEN").map(|text| schema::listen(&text)) {
-        Some(Ok(address)) => config.listen = address,
+        Some(Ok(address)) => {
+            config.listen = address;
+            if schema::is_exposed(config) {
+                note(
+                    "LAMPHOUSE_LISTEN",
+                    format!("'{}' {}", config.listen, schema::EXPOSED),
+                );
+            }
+        }
         Some(Err(error)) => note("LAMPHOUSE_LISTEN", error),
         None => {}
     }
@@ -180,6 +194,7 @@ fn overrides(config: &mut Config, findings: &Findings<'_>, env: impl Fn(&str) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TlsFiles;
     use crate::core::limits::OnFault;
 
     fn parse(text: &str) -> Result<Config, ConfigErrors> {
@@ -212,6 +227,14 @@ mod tests {
             metrics_open = true
             ready_lag_events_max = 0
             ready_lag_ms_max = 1_500
+            tokens = "secrets/tokens.toml"
+            names = ["Lamphouse.example.com", "::1"]
+            cors_origins = ["https://app.example.com", "http://localhost:3000"]
+            plain_http = true
+            connections_max = 16
+            [tls]
+            certificate = "cert.pem"
+            key = "/etc/key.pem"
             [telemetry]
             otlp_endpoint = "http://127.0.0.1:4318/"
             otlp_sample_percent = 5
@@ -264,6 +287,20 @@ mod tests {
             ),
             (true, 0, 1_500)
         );
+        assert_eq!(config.tokens, Path::new("/project/secrets/tokens.toml"));
+        assert_eq!(config.names, ["lamphouse.example.com", "::1"]);
+        assert_eq!(
+            config.cors_origins,
+            ["https://app.example.com", "http://localhost:3000"]
+        );
+        assert_eq!((config.plain_http, config.connections_max), (true, 16));
+        assert_eq!(
+            config.tls,
+            Some(TlsFiles {
+                certificate: "/project/cert.pem".into(),
+                key: "/etc/key.pem".into()
+            })
+        );
         let traces = config.telemetry.traces().expect("a collector");
         assert_eq!(traces.traces_url, "http://127.0.0.1:4318/v1/traces");
         assert_eq!(
@@ -305,6 +342,10 @@ url = "mysql://db/log"
 [host]
 listen = "0.0.0.0:80"
 prot = 1
+names = ["https://example.com"]
+cors_origins = ["*", "https://app.example.com/"]
+[tls]
+certificate = "cert.pem"
 [pipline]
 batch_events_max = 5
 [pipeline]
@@ -323,22 +364,68 @@ keep_generations = -1
 daily = 3
 "#
         ), @r#"
-        /project/lamphouse.toml has 14 mistakes:
+        /project/lamphouse.toml has 18 mistakes:
           line 2: [log] url must begin with 'sqlite:' or 'postgres://'
-          line 4: [host] listen '0.0.0.0:80' is reachable from other machines; only loopback is served for now: use 127.0.0.1:PORT or [::1]:PORT
-          line 5: [host] has no key 'prot'; there are: listen, data, body_bytes_max, subscriptions_max, metrics_open, ready_lag_events_max, ready_lag_ms_max
-          line 6: unknown section or key 'pipline'; did you mean 'pipeline'?
-          line 9: [pipeline] has no key 'batch_evnets_max'; did you mean 'batch_events_max'?
-          line 10: [pipeline] cache_bytes_max must be a whole number from 4096 to 1099511627776, not text
-          line 11: [pipeline] rebuild_share_percent must be from 1 to 100
-          line 13: [append] reason_chars_min is above reason_chars_max: no reason could be given
-          line 15: [projection] cutover must be "auto" or "manual"
-          line 16: [projection] follow_retired must be true or false, not a number
-          line 17: [projection] on_fault must be "pause" or "dead-letter"
-          line 18: [projections.Orders] plugin name 'Orders' must be lower-case ASCII: a letter first, then letters, digits, '_' and '-'
-          line 19: [projections.Orders] keep_generations must be from 0 to 20
-          line 21: 'projections.daily' must be a table: write [projections.daily] and its keys below
+          line 4: [host] listen '0.0.0.0:80' is reachable from other machines, and tokens would travel in the clear: give [tls] certificate and key, or set [host] plain_http = true where a proxy in front does TLS
+          line 5: [host] has no key 'prot'; there are: listen, data, body_bytes_max, subscriptions_max, connections_max, tokens, names, cors_origins, plain_http, metrics_open, ready_lag_events_max, ready_lag_ms_max
+          line 6: [host] names holds 'https://example.com', which is no name of a host: write it without scheme and port, such as 'lamphouse.example.com'
+          line 7: [host] cors_origins holds '*', which is no origin: write it as a browser does, such as 'https://app.example.com' or 'http://localhost:3000', without a path, and never '*'
+          line 7: [host] cors_origins holds 'https://app.example.com/', which is no origin: write it as a browser does, such as 'https://app.example.com' or 'http://localhost:3000', without a path, and never '*'
+          line 9: [tls] certificate needs key beside it: a file in PEM form with its private key
+          line 10: unknown section or key 'pipline'; did you mean 'pipeline'?
+          line 13: [pipeline] has no key 'batch_evnets_max'; did you mean 'batch_events_max'?
+          line 14: [pipeline] cache_bytes_max must be a whole number from 4096 to 1099511627776, not text
+          line 15: [pipeline] rebuild_share_percent must be from 1 to 100
+          line 17: [append] reason_chars_min is above reason_chars_max: no reason could be given
+          line 19: [projection] cutover must be "auto" or "manual"
+          line 20: [projection] follow_retired must be true or false, not a number
+          line 21: [projection] on_fault must be "pause" or "dead-letter"
+          line 22: [projections.Orders] plugin name 'Orders' must be lower-case ASCII: a letter first, then letters, digits, '_' and '-'
+          line 23: [projections.Orders] keep_generations must be from 0 to 20
+          line 25: 'projections.daily' must be a table: write [projections.daily] and its keys below
         "#);
+    }
+
+    #[test]
+    fn beyond_loopback_somebody_does_tls() {
+        let exposed = "[host]\nlisten = \"0.0.0.0:80\"\n";
+        insta::assert_snapshot!(mistakes(exposed), @"/project/lamphouse.toml: line 2: [host] listen '0.0.0.0:80' is reachable from other machines, and tokens would travel in the clear: give [tls] certificate and key, or set [host] plain_http = true where a proxy in front does TLS");
+        let tls = "[tls]\ncertificate = \"c\"\nkey = \"k\"\n";
+        assert_eq!(
+            parse(&format!("{exposed}{tls}")).expect("a configuration").listen,
+            "0.0.0.0:80"
+        );
+        assert!(parse(&format!("{exposed}plain_http = true\n")).is_ok());
+        let env = |name: &str| (name == "LAMPHOUSE_LISTEN").then(|| "10.0.0.1:7117".to_owned());
+        let wrong = Config::parse(Path::new("/project"), "", env)
+            .expect_err("a mistake")
+            .to_string();
+        assert!(
+            wrong.contains("LAMPHOUSE_LISTEN '10.0.0.1:7117' is reachable"),
+            "{wrong}"
+        );
+    }
+
+    #[test]
+    fn an_origin_is_what_a_browser_sends() {
+        for (origin, right) in [
+            ("https://app.example.com", true),
+            ("http://localhost:3000", true),
+            ("http://[::1]:3000", true),
+            ("https://app.example.com/", false),
+            ("https://app.example.com:", false),
+            ("https://app.example.com:080", false),
+            ("https://App.example.com", false),
+            ("https://*.example.com", false),
+            ("https://user@example.com", false),
+            ("app.example.com", false),
+            ("null", false),
+            ("*", false),
+            ("", false),
+        ] {
+            let parsed = parse(&format!("[host]\ncors_origins = [\"{origin}\"]\n"));
+            assert_eq!(parsed.is_ok(), right, "{origin}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod mistakes;
 mod schema;
 mod section;
 pub mod template;
+pub mod tokens;
 mod url;
 
 use std::collections::BTreeMap;
@@ -45,8 +46,20 @@ pub struct Config {
     pub plugins: PathBuf,
     /// `[host] data`: token, code cache, lock. Mode 0700.
     pub data: PathBuf,
-    /// `[host] listen`, an address on loopback.
+    /// `[host] listen`, an address with its port. Beyond loopback only with tokens, and with TLS or `plain_http`.
     pub listen: String,
+    /// `[host] tokens`: the file of the tokens of others than the owner of the data folder.
+    pub tokens: PathBuf,
+    /// `[host] names`, in lower case: what the `Host` header may say besides the address.
+    pub names: Vec<String>,
+    /// `[host] cors_origins`: web pages that may call the API; none unless said.
+    pub cors_origins: Vec<String>,
+    /// `[host] plain_http`: whether to be reachable from other machines without TLS.
+    pub plain_http: bool,
+    /// `[host] connections_max`: connections at a time.
+    pub connections_max: u64,
+    /// `[tls]`: where to find certificate and key; None is plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// `[host] body_bytes_max`: body of one append over HTTP.
     pub body_bytes_max: u64,
     /// `[host] subscriptions_max`: subscriptions over HTTP at a time.
@@ -81,6 +94,15 @@ pub struct Config {
     pub projection: ProjectionConfig,
     /// `[projections.NAME]`: by projection, over the defaults.
     pub projections: BTreeMap<String, ProjectionConfig>,
+}
+
+/// What TLS needs, in PEM form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The host's own certificate first, then those that vouch for it.
+    pub certificate: PathBuf,
+    /// The private key of the first one.
+    pub key: PathBuf,
 }
 
 /// How one projection is run.
@@ -134,6 +156,12 @@ impl TelemetryConfig {
 }
 
 impl Config {
+    /// Whether nobody but this machine reaches the host.
+    pub fn is_loopback(&self) -> bool {
+        let address: Result<std::net::SocketAddr, _> = self.listen.parse();
+        address.is_ok_and(|address| address.ip().is_loopback())
+    }
+
     /// The settings of one projection.
     pub fn projection(&self, name: &str) -> &ProjectionConfig {
         self.projections.get(name).unwrap_or(&self.projection)

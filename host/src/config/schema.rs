@@ -8,7 +8,7 @@ use crate::core::PluginName;
 use crate::core::limits::{AppendLimits, OnFault, PipelineLimits, PluginLimits, StateLimits, UnknownTypes};
 
 use super::section::Section;
-use super::{Config, CutoverMode, DatabaseUrl, ProjectionConfig};
+use super::{Config, CutoverMode, DatabaseUrl, ProjectionConfig, TlsFiles};
 
 /// Reads the whole file over the defaults in `config`. Mistakes go to the findings behind `file`.
 pub(super) fn read(file: &Section<'_>, config: &mut Config) {
@@ -30,6 +30,17 @@ pub(super) fn read(file: &Section<'_>, config: &mut Config) {
     host.text("data", &mut config.data, |text| folder(text, &root));
     host.number("body_bytes_max", 1_024..=1 << 30, &mut config.body_bytes_max);
     host.number("subscriptions_max", 0..=100_000, &mut config.subscriptions_max);
+    host.number("connections_max", 8..=100_000, &mut config.connections_max);
+    host.text("tokens", &mut config.tokens, |text| file_of(text, &root));
+    host.texts("names", &mut config.names, host_name);
+    host.texts("cors_origins", &mut config.cors_origins, origin);
+    host.boolean("plain_http", &mut config.plain_http);
+    config.tls = tls(&file.section("tls"), &root);
+    host.rule(
+        !is_exposed(config),
+        "listen",
+        &format!("'{}' {EXPOSED}", config.listen),
+    );
     host.boolean("metrics_open", &mut config.metrics_open);
     host.number(
         "ready_lag_events_max",
@@ -242,9 +253,100 @@ pub(super) fn collector(text: &str) -> Result<Option<String>, String> {
     ))
 }
 
-/// An address of this machine alone, with its port; `localhost` becomes 127.0.0.1.
+fn file_of(text: &str, root: &Path) -> Result<std::path::PathBuf, String> {
+    if text.is_empty() || text.contains('\0') {
+        return Err("names no file".to_owned());
+    }
+    Ok(root.join(text))
+}
+
+fn tls(section: &Section<'_>, root: &Path) -> Option<TlsFiles> {
+    let (mut certificate, mut key) = (None, None);
+    section.text("certificate", &mut certificate, |text| {
+        file_of(text, root).map(Some)
+    });
+    section.text("key", &mut key, |text| file_of(text, root).map(Some));
+    section.rule(
+        certificate.is_some() || key.is_none(),
+        "key",
+        "needs certificate beside it: a file in PEM form, the server's own certificate first",
+    );
+    section.rule(
+        key.is_some() || certificate.is_none(),
+        "certificate",
+        "needs key beside it: a file in PEM form with its private key",
+    );
+    section.refuse_unknown();
+    Some(TlsFiles {
+        certificate: certificate?,
+        key: key?,
+    })
+}
+
+/// Why a host that is reachable from other machines does not start so.
+pub(super) const EXPOSED: &str = "is reachable from other machines, and tokens would travel in the clear: give [tls] \
+                                  certificate and key, or set [host] plain_http = true where a proxy in front does TLS";
+
+/// Whether tokens would travel in the clear, and nobody said that this is right.
+pub(super) fn is_exposed(config: &Config) -> bool {
+    !config.is_loopback() && config.tls.is_none() && !config.plain_http
+}
+
+/// A name in the `Host` header, in lower case: `lamphouse.example.com`, or an address.
+fn host_name(text: &str) -> Result<String, String> {
+    let name = text.to_ascii_lowercase();
+    let is_name = !name.is_empty()
+        && name.len() <= 253
+        && name.split('.').all(|label| {
+            !label.is_empty()
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        });
+    if is_name || name.parse::<IpAddr>().is_ok() {
+        return Ok(name);
+    }
+    Err(format!(
+        "holds '{}', which is no name of a host: write it without scheme and port, such as 'lamphouse.example.com'",
+        shortened(text)
+    ))
+}
+
+/// An origin as browsers send it: `https://app.example.com`, with its port where it is not the usual one.
+fn origin(text: &str) -> Result<String, String> {
+    let wrong = || {
+        format!(
+            "holds '{}', which is no origin: write it as a browser does, such as 'https://app.example.com' or \
+             'http://localhost:3000', without a path, and never '*'",
+            shortened(text)
+        )
+    };
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))
+        .ok_or_else(wrong)?;
+    let (name, port) = match rest.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => (name, Some(port)),
+        _ => (rest, None),
+    };
+    let name = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name);
+    let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|number| number.to_string() == port));
+    if !is_port || text != text.to_ascii_lowercase() || host_name(name).is_err() {
+        return Err(wrong());
+    }
+    Ok(text.to_owned())
+}
+
+/// The beginning of a text, for a message.
+fn shortened(text: &str) -> String {
+    text.chars().take(100).flat_map(char::escape_debug).collect()
+}
+
+/// An address with its port; `localhost` becomes 127.0.0.1.
 pub(super) fn listen(text: &str) -> Result<String, String> {
-    let shown: String = text.chars().take(100).collect();
     let address = match text.strip_prefix("localhost:") {
         Some(port) => port
             .parse()
@@ -253,12 +355,10 @@ pub(super) fn listen(text: &str) -> Result<String, String> {
         None => text.parse().ok(),
     };
     match address {
-        Some(address) if address.ip().is_loopback() => Ok(address.to_string()),
-        Some(_) => Err(format!(
-            "'{shown}' is reachable from other machines; only loopback is served for now: use 127.0.0.1:PORT or [::1]:PORT"
-        )),
+        Some(address) => Ok(address.to_string()),
         None => Err(format!(
-            "'{shown}' must be an address and a port, for example 127.0.0.1:7117"
+            "'{}' must be an address and a port, for example 127.0.0.1:7117",
+            shortened(text)
         )),
     }
 }

@@ -150,6 +150,53 @@ impl<'f> Section<'f> {
         }
     }
 
+    /// A list of texts that `read` understands, over the default that `target` holds.
+    pub(super) fn texts<T>(
+        &self,
+        key: &'static str,
+        target: &mut Vec<T>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) {
+        let Some(item) = self.item(key) else { return };
+        let Some(list) = item.as_array() else {
+            self.wrong(
+                key,
+                item,
+                format!("must be a list of texts in quotes, not {}", kind(item)),
+            );
+            return;
+        };
+        target.clear();
+        for value in list {
+            match value.as_str().map(&read) {
+                Some(Ok(text)) => target.push(text),
+                Some(Err(error)) => self.wrong(key, item, error),
+                None => self.wrong(key, item, "must be a list of texts in quotes"),
+            }
+        }
+    }
+
+    /// The value under a key as it is written, for kinds that only one key has.
+    pub(super) fn value(&self, key: &'static str) -> Option<&'f Item> {
+        self.item(key)
+    }
+
+    /// Whether there is something in the list under a key.
+    pub(super) fn has_items(&self, key: &str) -> bool {
+        let item = self.table.and_then(|table| table.get(key));
+        item.is_some_and(|item| item.as_array().is_none_or(|list| !list.is_empty()))
+    }
+
+    /// Whether the key is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
+    }
+
+    /// Notes that the value of a key is wrong.
+    pub(super) fn refuse(&self, key: &str, item: &Item, message: impl AsRef<str>) {
+        self.wrong(key, item, message);
+    }
+
     /// Notes a mistake that the caller found.
     pub(super) fn note(&self, span: Option<Range<usize>>, message: String) {
         self.findings.add(span, message);

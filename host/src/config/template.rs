@@ -18,10 +18,21 @@ url = "sqlite:tables.db"
 folder = "plugins"
 
 [host]
-# Where `serve` listens; loopback only for now. LAMPHOUSE_LISTEN stands over it.
+# Where `serve` listens. Beyond loopback it needs tokens (`lamphouse token add`), and TLS or plain_http.
+# LAMPHOUSE_LISTEN stands over it.
 listen = "127.0.0.1:7117"
-# Token, code cache and lock.
+# The admin's token, code cache and lock.
 data = ".lamphouse"
+# The tokens of others: who may append, read or administer, and of what. Read again when it changes.
+# tokens = "tokens.toml"
+# What the Host header may say besides the address, such as ["lamphouse.example.com"].
+# names = []
+# Web pages that may call the API, such as ["https://app.example.com"].
+# cors_origins = []
+# Whether to be reachable from other machines without TLS: only where a proxy in front does it.
+# plain_http = false
+# Connections at a time. Raise it for many subscribers; each costs some memory and a file handle.
+# connections_max = 1_024
 # Body of one append over HTTP. Raise it for large batches; lower it to keep memory for others.
 # body_bytes_max = 16_777_216
 # Subscriptions (`/v1/changes`, `/v1/events?follow=true`) at a time; more get 503. Raise it for many clients; each takes a
@@ -33,6 +44,11 @@ data = ".lamphouse"
 # Raise them where stale reads are better than none; lower them where they are not.
 # ready_lag_events_max = 10_000
 # ready_lag_ms_max = 60_000
+
+# HTTPS, by two files in PEM form, which are read again when they change:
+#   [tls]
+#   certificate = "cert.pem"
+#   key = "key.pem"
 
 [telemetry]
 # A collector of OpenTelemetry that traces are sent to (OTLP over HTTP), for example "http://127.0.0.1:4318"; none when
@@ -181,8 +197,11 @@ mod tests {
             let line = line.trim_start_matches("# ");
             line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
         });
-        // 5 places, 2 of what they take, 3 and 3 of watching, 7 of [projection] and 1 in its example, 10, 8, 8, 2, 5 and 1
-        // limits, 2 of [schemas].
-        assert_eq!(keys.count(), 5 + 2 + 3 + 3 + 7 + 1 + 10 + 8 + 8 + 2 + 5 + 1 + 2);
+        // 5 places, 2 of what they take, 5 of who may come, 3 and 3 of watching, 7 of [projection] and 1 in its example,
+        // 10, 8, 8, 2, 5 and 1 limits, 2 of [schemas].
+        assert_eq!(
+            keys.count(),
+            5 + 2 + 5 + 3 + 3 + 7 + 1 + 10 + 8 + 8 + 2 + 5 + 1 + 2
+        );
     }
 }

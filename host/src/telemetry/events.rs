@@ -219,6 +219,64 @@ event!(
 );
 
 event!(
+    /// The file of the tokens was read again.
+    INFO TokensRead {
+        /// The file.
+        file: &'a str,
+        /// How many tokens it holds.
+        tokens: u64,
+    }
+    "The tokens were read again"
+);
+
+event!(
+    /// The file of the tokens cannot be used; those of before stay good.
+    ERROR TokensRefused {
+        /// What is wrong with it.
+        error: &'a str,
+    }
+    "The file of the tokens cannot be used; those of before stay good"
+);
+
+event!(
+    /// The certificate was read again.
+    INFO TlsRead {
+        /// Its file.
+        certificate: &'a str,
+    }
+    "The certificate was read again"
+);
+
+event!(
+    /// Certificate or key cannot be used; those of before stay in use.
+    ERROR TlsRefused {
+        /// What is wrong.
+        error: &'a str,
+    }
+    "Certificate or key cannot be used; those of before stay in use"
+);
+
+event!(
+    /// Other machines reach the host without TLS.
+    WARN PlainHttp {
+        /// Where it listens.
+        address: &'a str,
+    }
+    "Tokens and data travel in the clear to whoever calls from other machines; only a proxy in front that does TLS makes this safe"
+);
+
+event!(
+    /// A connection was turned away.
+    WARN ConnectionsFull {
+        /// Where the host listens.
+        address: &'a str,
+        /// How many there are, and may be.
+        connections: u64,
+    }
+    "Connections are turned away: there are as many as there may be ([host] connections_max)"
+);
+
+event!(
     /// A request to the admin surface was refused before it reached a handler.
     WARN RequestRefused {
         /// The path asked for.

@@ -13,6 +13,7 @@ mod evil;
 mod http;
 mod http_catalog;
 mod http_operate;
+mod http_secure;
 mod http_subscribe;
 mod http_tables;
 mod http_watch;

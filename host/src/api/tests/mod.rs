@@ -1,5 +1,6 @@
 //! The API over a real socket, with an operator that remembers what it was asked, and a real log.
 
+mod access;
 mod audit;
 mod log;
 mod operate;
@@ -11,12 +12,14 @@ mod watch;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{RemoteOperator, Shared, Subscriptions, Token, Watch, bind, serve};
-use crate::config::DatabaseUrl;
+use super::{Entrance, RemoteOperator, Shared, Subscriptions, Token, Watch, bind, serve};
+use crate::config::{Config, DatabaseUrl};
 use crate::core::PluginName;
 use crate::core::bell::Bell;
 use crate::core::clock::Clock;
@@ -170,29 +173,38 @@ impl Drop for Host {
 
 impl Host {
     fn start() -> Self {
-        Self::with(None, Watch::default())
+        Self::made(None, Watch::default(), |_| {})
     }
 
     /// With these read tables; else with none.
     fn on(store: Option<Arc<dyn TableStore>>) -> Self {
-        Self::with(store, Watch::default())
+        Self::made(store, Watch::default(), |_| {})
     }
 
     fn watched(watch: Watch) -> Self {
-        Self::with(None, watch)
+        Self::made(None, watch, |_| {})
     }
 
-    fn with(store: Option<Arc<dyn TableStore>>, watch: Watch) -> Self {
+    /// A host whose configuration was changed before.
+    fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::made(None, Watch::default(), change)
+    }
+
+    fn made(store: Option<Arc<dyn TableStore>>, watch: Watch, change: impl FnOnce(&mut Config)) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("runtime");
         let data = tempfile::tempdir().expect("a folder");
+        let mut config = Config::defaults(data.path());
+        config.data = data.path().to_owned();
+        change(&mut config);
+        let entrance = Entrance::open(&config).expect("an entrance");
         let token = Token::load_or_create(data.path()).expect("a token");
         let operator = Arc::new(Recorder::default());
-        let listener = runtime.block_on(bind("127.0.0.1:0")).expect("a free port");
-        let address = listener.local_addr().expect("an address");
+        let listening = runtime.block_on(bind("127.0.0.1:0")).expect("a free port");
+        let address = listening.address().expect("an address");
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let log = crate::log::open(
             &DatabaseUrl::Sqlite(data.path().join("log.db")),
@@ -224,8 +236,9 @@ impl Host {
             uploads: Arc::new(Uploads::new(data.path(), 1_000)),
             body_bytes_max: 1 << 20,
             watch: watch.clone(),
+            noted: entrance.noted(),
         };
-        runtime.spawn(serve(listener, shared.clone(), token.clone(), async {
+        runtime.spawn(serve(vec![listening], shared.clone(), entrance, async {
             let _ = stopped.await;
         }));
         Self {
@@ -239,6 +252,11 @@ impl Host {
             runtime,
             data,
         }
+    }
+
+    /// The project's folder, which is the data folder too.
+    fn folder(&self) -> &Path {
+        self.data.path()
     }
 
     fn client(&self) -> RemoteOperator {
@@ -266,6 +284,12 @@ impl Host {
             answer,
         )
     }
+}
+
+/// Writes the file of the tokens as it must be.
+fn write_tokens(file: &Path, text: &str) {
+    std::fs::write(file, text).expect("written");
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).expect("changed");
 }
 
 #[test]
