@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use lamphouse_tests::puppet::puppet;
 use lamphouse_tests::{Database, Host, Project, on_each_database, wait};
 use serde_json::{Value, json};
 
@@ -198,7 +199,10 @@ fn types_without_a_schema_can_be_refused(database: Database) {
     let project = Project::with_settings(database, "[schemas]\nfolder = \"events\"\nunknown = \"refuse\"\n");
     fs::create_dir(project.path("events")).unwrap();
     fs::write(project.path("events/order%2Fplaced%20%E2%98%80.1.json"), "{}").unwrap();
+    let things = puppet(&[("name", "things"), ("table", "things"), ("project", "record")]);
+    project.deploy_bytes(&things, "things");
     let host = project.serve();
+    host.wait_level("things");
     let api = Api::of(&project);
     let odd = event("order/placed ☀", &json!({}));
     assert_eq!(append(&api, vec![stream("s", vec![odd.clone()])]).0, 200);
@@ -209,11 +213,7 @@ fn types_without_a_schema_can_be_refused(database: Database) {
     let message = problem["violations"][0]["message"].as_str().unwrap();
     assert!(message.contains("order%2Fplaced%20%E2%98%80.2.json"), "{message}");
     // What the host itself has to say is held to nothing.
-    let (status, answer) = api.ask(
-        "POST /v1/projections/none/operate HTTP/1.1",
-        r#"{"verb":"rebuild"}"#,
-    );
-    assert_eq!(status, 404, "{answer:#}");
+    project.ok(&["pause", "things", "--reason", "a test of schemas"]);
     assert!(api.ok("/v1/streams/lamphouse.audit")["version"].as_u64() >= Some(1));
     host.stop();
 }
