@@ -15,8 +15,10 @@ use super::operate::{answered, order};
 use super::problem::Problem;
 use super::server::Shared;
 use crate::core::{GenerationId, PluginName, Position};
+use crate::deploy::Explanation;
 use crate::deploy::difference::generation_number;
 use crate::deploy::operator::{OperateError, Outcome, Verb};
+use crate::deploy::story::LetterDetail;
 use crate::tables::{DeadLetter, Discard, LetterQuery, StoreError};
 
 /// Bytes of an order.
@@ -158,6 +160,68 @@ pub(super) async fn list(
         })
     });
     Ok(json(&found.await?))
+}
+
+/// Show a dead letter
+///
+/// What failed and where, the plugin's last words, and the event before and after its generation's upcasters.
+#[utoipa::path(
+    get,
+    path = "/v1/dead-letters/{projection}/{event}",
+    tag = "operate",
+    params(
+        ("projection" = String, Path, description = "The projection"),
+        ("event" = String, Path, description = "The event's position or id")
+    ),
+    responses(
+        (status = 200, description = "The dead letter and its event", body = LetterDetail),
+        (status = 400, description = "The path is no text", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such projection or event, or it is no dead letter", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 409, description = "An upcaster does not run with this host any more", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "It is neither a position nor an id", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn show(
+    State(shared): State<Shared>,
+    Admin(_): Admin,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Response, Problem> {
+    let (projection, event) = segments(path)?;
+    let shown = blocking(move || shared.operator.dead_letter(&projection, &event)).await?;
+    Ok(json(&shown))
+}
+
+/// Explain an event
+///
+/// Why it is, or is not, in the tables of each projection: not subscribed, dropped by an upcaster, not reached yet, applied
+/// and to which rows, parked, discarded and by whom. The rows are found by applying it once more, in memory, to the rows of
+/// now.
+#[utoipa::path(
+    get,
+    path = "/v1/explain/{event}",
+    tag = "operate",
+    params(("event" = String, Path, description = "The event's position or id")),
+    responses(
+        (status = 200, description = "What became of it", body = Explanation),
+        (status = 400, description = "The path is no text", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such event", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "A plugin does not run with this host any more", body = Problem,
+            content_type = "application/problem+json"),
+        (status = 422, description = "It is neither a position nor an id", body = Problem,
+            content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn explain(
+    State(shared): State<Shared>,
+    Admin(_): Admin,
+    event: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let event = segments(event)?;
+    let explained = blocking(move || shared.operator.explain(&event)).await?;
+    Ok(json(&explained))
 }
 
 /// List what was discarded

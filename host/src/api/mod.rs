@@ -22,6 +22,7 @@
 //! | `POST /v1/projections/{name}/{verb}` | rebuild, pause, resume, cutover, rollback |
 //! | `GET /v1/projections/{name}/diff` | what two generations differ in |
 //! | `GET /v1/plugins`, `GET`, `PUT`, `DELETE /v1/plugins/{name}` | the files of the plugin folder |
+//! | `GET /v1/dead-letters/{projection}/{event}`, `GET /v1/explain/{event}` | what became of an event, and why |
 //! | `GET /v1/dead-letters`, `POST /v1/dead-letters/{projection}/retry`, `…/discard`, `GET /v1/discards` | parked events |
 //! | `GET /v1/openapi.json` | this list for programs, made of the handlers |
 //!

@@ -68,6 +68,8 @@ pub(super) fn routes() -> (Router<Shared>, Document) {
         .routes(routes!(plugins::show, plugins::put, plugins::remove))
         .routes(routes!(dead_letters::list))
         .routes(routes!(dead_letters::discards))
+        .routes(routes!(dead_letters::show))
+        .routes(routes!(dead_letters::explain))
         .routes(routes!(dead_letters::retry))
         .routes(routes!(dead_letters::discard))
         .split_for_parts();

@@ -32,7 +32,7 @@ use crate::telemetry::{self, LogFormat};
   lamphouse status                    see how they stand
   lamphouse query 'SELECT …'          read the tables
 
-status, projection, the verbs on projections, diff, dead-letters, append, events, stream and plugin push also work on a
+status, projection, the verbs on projections, diff, dead-letters, explain, append, events, stream and plugin push also work on a
 host elsewhere, by --url and a token.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage. Colours only on a terminal, and not when NO_COLOR is set."
@@ -196,7 +196,7 @@ impl Cli {
             Command::Rollback(rollback) => rollback.run(&place()?, out),
             Command::Diff(diff) => diff.run(&place()?, out),
             Command::DeadLetters(letters) => letters.run(&place()?, out),
-            Command::Explain(explain) => explain.run(&here("explain")?, out),
+            Command::Explain(explain) => explain.run(&place()?, out),
             Command::Rehearse(rehearse) => rehearse.run(&here("rehearse")?, out),
             Command::Query(query) => query.run(&here("query")?, out),
             Command::Token(token) => token.run(&here("token")?, out),

@@ -7,14 +7,16 @@ use super::UsageError;
 use super::output::{Output, Style};
 use super::place::Place;
 use super::table::{Cell, Look, lay_out, plain, plain_lines};
-use super::today::{Story, Today};
+use super::today::story_lines;
 use super::units;
 use crate::api::RemoteOperator;
 use crate::core::{EventId, GenerationId, PluginName, Position, StoredEvent};
 use crate::deploy::difference::generation_number;
-use crate::deploy::operator::{LettersOutcome, Verb};
+use crate::deploy::kept_upcasters;
+use crate::deploy::operator::{LettersOutcome, Operator, Verb};
+use crate::deploy::story::dead_letter;
 use crate::plugin::LogLine;
-use crate::tables::{DeadLetter, Discard, GenerationRecord, GenerationState, LetterQuery, TableStore};
+use crate::tables::{DeadLetter, Discard, LetterQuery, TableStore};
 
 /// Look at parked events, replay them, or leave them out
 ///
@@ -321,67 +323,26 @@ fn render_discards(discards: &[Discard], width: Option<usize>, style: Style) -> 
     lay_out(&headings, &rows, width, style)
 }
 
-/// What `show --json` prints.
-#[derive(Serialize)]
-struct Shown<'e> {
-    dead_letter: &'e DeadLetter,
-    /// The event before and after the generation's upcasters.
-    story: Story<'e>,
-}
-
 impl Show {
     fn run(self, place: &Place, out: &mut Output) -> Result<()> {
-        let Place::Project(session) = place else {
-            bail!(UsageError(
-                "'lamphouse dead-letters show' works on a project folder; --url is not for it".to_owned()
-            ));
+        let shown = match place {
+            Place::Project(session) => {
+                let (log, store) = (session.log()?, session.tables()?);
+                let projection = known(&*store, &self.projection)?;
+                let event = find_event(&*log, &self.event)?.id.to_string();
+                let upcasters = |generation: &_| kept_upcasters(&session.config, &*store, generation);
+                dead_letter(&*log, &*store, upcasters, &projection, &event)?
+            }
+            Place::Host(remote) => remote.operator.dead_letter(&self.projection, &self.event)?,
         };
-        let store = session.tables()?;
-        let projection = known(&*store, &self.projection)?;
-        let log = session.log()?;
-        let event = find_event(&*log, &self.event)?;
-        let letters = store.dead_letters(&LetterQuery {
-            projection: Some(projection.clone()),
-            event_id: Some(event.id),
-            limit: 1_000,
-            ..LetterQuery::default()
-        })?;
-        let generations = store.generations()?;
-        let Some((letter, generation)) = most_interesting(letters, &generations) else {
-            bail!(
-                "event {} at position {} is no dead letter of {projection}; 'lamphouse explain {}' says what became of it",
-                event.id,
-                event.position,
-                event.position
-            );
-        };
-        let today = Today::of_generation(session, &*store, generation)?;
-        let story = today.story(&event)?;
         if out.json {
-            return out.document(&Shown {
-                dead_letter: &letter,
-                story,
-            });
+            return out.document(&shown);
         }
-        let mut lines = about(&letter, out.style);
+        let mut lines = about(&shown.dead_letter, out.style);
         lines.push(String::new());
-        lines.extend(story.lines(out.style));
+        lines.extend(story_lines(&shown.story, out.style));
         lines.iter().try_for_each(|line| out.line(line))
     }
-}
-
-/// The public generation's, else the newest one's.
-fn most_interesting(
-    letters: Vec<DeadLetter>,
-    generations: &[GenerationRecord],
-) -> Option<(DeadLetter, &GenerationRecord)> {
-    letters
-        .into_iter()
-        .filter_map(|letter| {
-            let generation = generations.iter().find(|one| one.id == letter.generation)?;
-            Some((letter, generation))
-        })
-        .max_by_key(|(_, generation)| (generation.state == GenerationState::Live, generation.id))
 }
 
 fn about(letter: &DeadLetter, style: Style) -> Vec<String> {

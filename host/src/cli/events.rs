@@ -9,7 +9,7 @@ use super::UsageError;
 use super::output::{Output, Style};
 use super::place::Place;
 use super::table::{Cell, Look, lay_out};
-use super::today::Today;
+use super::today::{Today, story_lines};
 use super::units;
 use crate::core::{Position, StoredEvent};
 use crate::log::{EventLog, EventQuery, LogError};
@@ -154,8 +154,7 @@ fn stories(log: Arc<dyn EventLog>, query: EventQuery, today: &Today, out: &mut O
                 if shown > 0 {
                     out.line("")?;
                 }
-                story
-                    .lines(out.style)
+                story_lines(&story, out.style)
                     .iter()
                     .try_for_each(|line| out.line(line))?;
             }

@@ -1,16 +1,17 @@
 //! `lamphouse explain`: why an event is, or is not, in the tables.
 
 use anyhow::Result;
-use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::dead_letters::find_event;
 use super::output::{Output, Style};
-use super::session::Session;
+use super::place::Place;
 use super::table::{Cell, Look, lay_out, plain, plain_lines};
 use super::units;
 use crate::core::StoredEvent;
-use crate::deploy::{Explained, Rows, explain};
+use crate::deploy::operator::Operator;
+use crate::deploy::{Explained, Explanation, Rows, explain};
+use crate::plugin::Sandbox;
 
 /// Say why an event is, or is not, in the tables of each projection
 ///
@@ -29,25 +30,28 @@ pub(super) struct Explain {
     event: String,
 }
 
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Document<'e> {
-    event: &'e StoredEvent,
-    projections: &'e [Explained],
-}
-
 impl Explain {
-    pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
-        let (log, store) = (session.log()?, session.tables()?);
-        let event = find_event(&*log, &self.event)?;
-        let explained = explain(&session.config, &store, &log, &event)?;
+    pub(super) fn run(self, place: &Place, out: &mut Output) -> Result<()> {
+        let Explanation { event, projections } = match place {
+            Place::Project(session) => {
+                let (log, store) = (session.log()?, session.tables()?);
+                let event = find_event(&*log, &self.event)?;
+                let config = &session.config;
+                let sandbox = || {
+                    Ok(Sandbox::new(
+                        config.limits.clone(),
+                        Some(&config.data.join("code")),
+                    )?)
+                };
+                let projections = explain(&sandbox, &store, &log, &event)?;
+                Explanation { event, projections }
+            }
+            Place::Host(remote) => remote.operator.explain(&self.event)?,
+        };
         if out.json {
-            return out.document(&Document {
-                event: &event,
-                projections: &explained,
-            });
+            return out.document(&Explanation { event, projections });
         }
-        render(&event, &explained, out.width(), out.style)
+        render(&event, &projections, out.width(), out.style)
             .iter()
             .try_for_each(|line| out.line(line))
     }

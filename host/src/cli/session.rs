@@ -15,8 +15,9 @@ use crate::core::clock::Clock;
 use crate::deploy::detail::ProjectionDetail;
 use crate::deploy::operator::{HostInfo, HostStatus, OperateError, Operator, Outcome, Verb};
 use crate::deploy::plugins::{Condition, Installed, PluginDetail, Removed};
+use crate::deploy::story::LetterDetail;
 use crate::deploy::uploads::Received;
-use crate::deploy::{Host, HostError, Mode};
+use crate::deploy::{Explanation, Host, HostError, Mode};
 use crate::log::EventLog;
 use crate::tables::TableStore;
 
@@ -191,6 +192,14 @@ impl Operator for InProcess {
 
     fn projection(&self, name: &str) -> Result<ProjectionDetail, OperateError> {
         self.0.projection(name)
+    }
+
+    fn dead_letter(&self, projection: &str, event: &str) -> Result<LetterDetail, OperateError> {
+        self.0.dead_letter(projection, event)
+    }
+
+    fn explain(&self, event: &str) -> Result<Explanation, OperateError> {
+        self.0.explain(event)
     }
 
     fn plugin(&self, name: &str) -> Result<PluginDetail, OperateError> {

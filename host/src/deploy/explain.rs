@@ -5,12 +5,12 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use lamphouse_contract::{Descriptor, Subscription};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::host::HostError;
 use super::plan::state_word;
-use super::today::kept_upcasters;
-use crate::config::Config;
+use super::today::upcasters_of;
 use crate::core::{EventFilter, StoredEvent};
 use crate::log::EventLog;
 use crate::plugin::Sandbox;
@@ -24,7 +24,7 @@ mod rows;
 pub use rows::{NamedRow, Rows};
 
 /// What became of an event in one generation of a projection.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Explained {
     /// The projection.
     pub projection: String,
@@ -39,22 +39,32 @@ pub struct Explained {
     /// The same in a sentence.
     pub message: String,
     /// Of an applied event: the rows that it is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<Rows>,
 }
 
-/// Says of each generation of each projection what became of an event, the public one first.
+/// What became of an event everywhere.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// The event.
+    pub event: StoredEvent,
+    /// Each generation of each projection, the public one first.
+    pub projections: Vec<Explained>,
+}
+
+/// Says of each generation of each projection what became of an event, the public one first. `sandbox` is asked for once,
+/// where some code has to run.
 ///
 /// # Errors
 /// A database is away, or an upcaster does not run with this host any more.
 pub fn explain(
-    config: &Config,
+    sandbox: &dyn Fn() -> Result<Arc<Sandbox>, HostError>,
     store: &Arc<dyn TableStore>,
     log: &Arc<dyn EventLog>,
     event: &StoredEvent,
 ) -> Result<Vec<Explained>, HostError> {
     let explainer = Explainer {
-        config,
+        make: sandbox,
         store,
         log,
         event,
@@ -89,7 +99,7 @@ const APPLIED: &str = "applied";
 
 /// One event, and what it is looked for in.
 struct Explainer<'e> {
-    config: &'e Config,
+    make: &'e dyn Fn() -> Result<Arc<Sandbox>, HostError>,
     store: &'e Arc<dyn TableStore>,
     log: &'e Arc<dyn EventLog>,
     event: &'e StoredEvent,
@@ -102,9 +112,16 @@ impl Explainer<'_> {
         if let Some(sandbox) = self.sandbox.get() {
             return Ok(sandbox.clone());
         }
-        let code = self.config.data.join("code");
-        let sandbox = Sandbox::new(self.config.limits.clone(), Some(&code))?;
+        let sandbox = (self.make)()?;
         Ok(self.sandbox.get_or_init(|| sandbox).clone())
+    }
+
+    /// The upcasters that a generation was built with.
+    fn upcasters(&self, generation: &GenerationRecord) -> Result<Arc<Upcasters>, HostError> {
+        match generation.upcasters.is_empty() {
+            true => Ok(Arc::new(Upcasters::empty())),
+            false => upcasters_of(&self.sandbox()?, &**self.store, generation),
+        }
     }
 
     fn one(&self, generation: &GenerationRecord) -> Result<(&'static str, String), HostError> {
@@ -126,7 +143,7 @@ impl Explainer<'_> {
         if let Some(letter) = letters.into_iter().next() {
             return Ok(self.parked(generation, &letter)?);
         }
-        let upcasters = kept_upcasters(self.config, &**self.store, generation)?;
+        let upcasters = self.upcasters(generation)?;
         if let Some(said) = not_wanted(event, &generation.descriptor, &upcasters) {
             return Ok(said);
         }

@@ -11,9 +11,12 @@ use parking_lot::{Mutex, RwLock};
 use super::address::Address;
 use super::conductor::{Conductor, Message, Reply};
 use super::detail::{self, ProjectionDetail};
+use super::explain::{Explanation, explain};
 use super::operator::{HostStatus, OperateError, Operator, Outcome, Verb};
 use super::plugins::{self, Condition, Contents, Installed, PluginDetail, Removed};
 use super::stage::{self, Files, Stager};
+use super::story::{self, LetterDetail};
+use super::today::upcasters_of;
 use super::trim::Trimmer;
 use super::uploads::{Received, Uploads};
 use super::view::View;
@@ -403,6 +406,29 @@ impl Operator for Host {
         let generations = self.store.generations();
         let generations = generations.map_err(|error| OperateError::Unavailable(error.to_string()))?;
         detail::detail(self.status()?, &generations, self.dialect, name)
+    }
+
+    fn dead_letter(&self, projection: &str, event: &str) -> Result<LetterDetail, OperateError> {
+        let unknown = || OperateError::NotFound(format!("there is no projection '{projection}'"));
+        let name = PluginName::new(projection).map_err(|_| unknown())?;
+        let all = self.store.projections();
+        let all = all.map_err(|error| OperateError::Unavailable(error.to_string()))?;
+        if !all.iter().any(|record| record.name == name) {
+            return Err(unknown());
+        }
+        let upcasters = |generation: &_| upcasters_of(&self.sandbox, &*self.store, generation);
+        story::dead_letter(&*self.log, &*self.store, upcasters, &name, event)
+    }
+
+    fn explain(&self, event: &str) -> Result<Explanation, OperateError> {
+        let event = story::find_event(&*self.log, event)?;
+        let sandbox = || Ok(self.sandbox.clone());
+        match explain(&sandbox, &self.store, &self.log, &event) {
+            Ok(projections) => Ok(Explanation { event, projections }),
+            Err(HostError::Log(error)) => Err(OperateError::Unavailable(error.to_string())),
+            Err(HostError::Tables(error)) => Err(OperateError::Unavailable(error.to_string())),
+            Err(error) => Err(OperateError::Refused(error.to_string())),
+        }
     }
 
     fn plugin(&self, name: &str) -> Result<PluginDetail, OperateError> {

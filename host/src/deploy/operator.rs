@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::detail::ProjectionDetail;
+use super::explain::Explanation;
 use super::plugins::{Condition, Installed, PluginDetail, Removed};
+use super::story::LetterDetail;
 use super::uploads::Received;
 use crate::core::PluginName;
 use crate::plugin::LogLine;
@@ -351,6 +353,12 @@ pub trait Operator: Send + Sync {
 
     /// Everything that is known of one projection.
     fn projection(&self, name: &str) -> Result<ProjectionDetail, OperateError>;
+
+    /// A dead letter of a projection, by its event's position or id.
+    fn dead_letter(&self, projection: &str, event: &str) -> Result<LetterDetail, OperateError>;
+
+    /// What became of an event, by its position or id.
+    fn explain(&self, event: &str) -> Result<Explanation, OperateError>;
 
     /// What is in a file of the plugin folder, by its name without `.wasm`, or what is deployed without one.
     fn plugin(&self, name: &str) -> Result<PluginDetail, OperateError>;

@@ -7,10 +7,12 @@ use ureq::http::Method;
 use super::RemoteOperator;
 use super::address::encoded;
 use crate::core::{PluginName, Position, StoredEvent, StreamVersion};
+use crate::deploy::Explanation;
 use crate::deploy::detail::ProjectionDetail;
 use crate::deploy::difference::{Comparison, Difference};
 use crate::deploy::operator::{HostStatus, OperateError, Operator, Outcome, Verb};
 use crate::deploy::plugins::{Condition, Installed, PluginDetail, PluginStatus, Removed};
+use crate::deploy::story::LetterDetail;
 use crate::deploy::uploads::Received;
 use crate::log::{AppendRequest, Appended, EventQuery};
 use crate::tables::{DeadLetter, Discard};
@@ -283,6 +285,15 @@ impl Operator for RemoteOperator {
 
     fn projection(&self, name: &str) -> Result<ProjectionDetail, OperateError> {
         self.get(&format!("/v1/projections/{}", encoded(name)))
+    }
+
+    fn dead_letter(&self, projection: &str, event: &str) -> Result<LetterDetail, OperateError> {
+        let (projection, event) = (encoded(projection), encoded(event));
+        self.get(&format!("/v1/dead-letters/{projection}/{event}"))
+    }
+
+    fn explain(&self, event: &str) -> Result<Explanation, OperateError> {
+        self.get(&format!("/v1/explain/{}", encoded(event)))
     }
 
     fn plugin(&self, name: &str) -> Result<PluginDetail, OperateError> {

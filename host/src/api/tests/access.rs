@@ -77,6 +77,14 @@ const ROUTES: &[Route] = &[
     ("put", "/v1/plugins/{name}", "/v1/plugins/orders", None, Admin),
     ("delete", "/v1/plugins/{name}", "/v1/plugins/orders", None, Admin),
     ("get", "/v1/dead-letters", "/v1/dead-letters", None, Admin),
+    (
+        "get",
+        "/v1/dead-letters/{projection}/{event}",
+        "/v1/dead-letters/orders/1",
+        None,
+        Admin,
+    ),
+    ("get", "/v1/explain/{event}", "/v1/explain/1", None, Admin),
     ("get", "/v1/discards", "/v1/discards", None, Admin),
     (
         "post",

@@ -24,13 +24,14 @@ use crate::core::PluginName;
 use crate::core::bell::Bell;
 use crate::core::clock::Clock;
 use crate::core::limits::{AppendLimits, PluginLimits, StateLimits, UnknownTypes};
-use crate::deploy::States;
 use crate::deploy::detail::{ProjectionDetail, detail};
 use crate::deploy::operator::{
     HostInfo, HostStatus, LettersOutcome, LogStatus, OperateError, Operator, Outcome, ProjectionStatus, Verb,
 };
 use crate::deploy::plugins::{Condition, Installed, PluginDetail, Removed};
+use crate::deploy::story::LetterDetail;
 use crate::deploy::uploads::{Received, Uploads};
+use crate::deploy::{Explanation, States};
 use crate::plugin::Sandbox;
 use crate::schemas::Schemas;
 use crate::tables::ddl::Dialect;
@@ -67,6 +68,18 @@ impl Operator for Recorder {
 
     fn projection(&self, name: &str) -> Result<ProjectionDetail, OperateError> {
         detail(self.status()?, &[], Dialect::Sqlite, name)
+    }
+
+    fn dead_letter(&self, projection: &str, _: &str) -> Result<LetterDetail, OperateError> {
+        Err(OperateError::NotFound(format!(
+            "there is no projection '{projection}'"
+        )))
+    }
+
+    fn explain(&self, event: &str) -> Result<Explanation, OperateError> {
+        Err(OperateError::Invalid(format!(
+            "'{event}' is neither a position nor an event id"
+        )))
     }
 
     fn plugin(&self, name: &str) -> Result<PluginDetail, OperateError> {

@@ -173,10 +173,12 @@ fn queries_are_checked() {
         "/v1/projections/orders/diff",
         "/v1/projections/orders",
         "/v1/plugins/orders",
+        "/v1/dead-letters/orders/7",
     ] {
         let (status, problem) = host.get(path);
         assert_eq!(status, 404, "{path}: {problem}");
     }
+    assert_eq!(host.get("/v1/explain/seven").0, 422);
     assert_eq!(host.get("/v1/projections"), (200, json!({"projections": []})));
     assert_eq!(host.get("/v1/plugins"), (200, json!({"plugins": []})));
     let empty = json!({"dead_letters": [], "next": null});

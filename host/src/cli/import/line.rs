@@ -5,8 +5,8 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::super::today::Part;
 use crate::core::{EventId, NewEvent, StoredEvent};
+use crate::deploy::story::Part;
 use crate::log::ImportEvent;
 
 /// Characters of the parser's words that are shown.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lamphouse_contract::{Descriptor, Key, TableSchema, semantics};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
+use utoipa::ToSchema;
 
 use super::Explainer;
 use crate::deploy::host::HostError;
 use crate::deploy::rehearse::projector;
-use crate::deploy::today::kept_upcasters;
 use crate::projection::Replay;
 use crate::tables::{GenerationRecord, TableFlush, answer};
 
@@ -19,7 +19,7 @@ const ROWS_NAMED_MAX: usize = 100;
 
 /// The rows that an applied event changes when its generation's code applies it to the rows of now. Other events may
 /// have changed what it did: these need not be the ones that it changed then.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Rows {
     /// The first hundred, by table and key.
     pub rows: Vec<NamedRow>,
@@ -30,11 +30,12 @@ pub struct Rows {
 }
 
 /// One row.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NamedRow {
     /// The public name of its table.
     pub table: String,
     /// Its key: key columns to values, as `query` gives them.
+    #[schema(value_type = Object)]
     pub key: Map<String, Json>,
     /// Whether it is there now; a later event may have removed it.
     pub exists: bool,
@@ -59,7 +60,7 @@ impl Explainer<'_> {
             store: self.store.clone(),
             generation: generation.clone(),
             plugin,
-            upcasters: Some(kept_upcasters(self.config, &**self.store, generation)?),
+            upcasters: Some(self.upcasters(generation)?),
             stream_id: None,
             reorders: false,
             until: Instant::now(),

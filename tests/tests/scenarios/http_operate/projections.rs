@@ -306,6 +306,32 @@ fn dead_letters_are_listed_retried_and_discarded(database: Database) {
     );
     assert_eq!(of_stream["dead_letters"][1]["behind"], 4);
 
+    let shown = api.ok("/v1/dead-letters/puppet/4");
+    assert_eq!(shown["story"]["event"]["event_type"], "Fail", "{shown:#}");
+    assert_eq!(
+        api.ok(&format!(
+            "/v1/dead-letters/puppet/{}",
+            first["event_id"].as_str().unwrap()
+        )),
+        shown
+    );
+    assert_eq!(shown, project.json(&["dead-letters", "show", "puppet", "4"]));
+    assert_eq!(
+        api.get("/v1/dead-letters/puppet/1").status,
+        404,
+        "it is in the tables"
+    );
+    assert_eq!(api.get("/v1/dead-letters/nobody/4").status, 404);
+    assert_eq!(api.get("/v1/dead-letters/puppet/four").status, 422);
+    let explained = api.ok("/v1/explain/5");
+    assert_eq!(explained["projections"][0]["outcome"], "behind", "{explained:#}");
+    assert_eq!(explained, project.json(&["explain", "5"]));
+    let applied = api.ok("/v1/explain/6");
+    assert_eq!(
+        applied["projections"][0]["changes"]["rows"][0]["key"]["id"], "s-3",
+        "{applied:#}"
+    );
+    assert_eq!(api.get("/v1/explain/9007199254740993").status, 404);
     let retried = api.post(
         "/v1/dead-letters/puppet/retry",
         &json!({"stream_id": "s-2", "reason": "to see it fail"}),

@@ -185,6 +185,16 @@ fn every_command_that_takes_a_url_does_what_it_does_at_home(database: Database) 
         project.json(&["dead-letters", "list", "puppet", "--stream", "row-1"])
     );
     let position = letters["dead_letters"][0]["position"].to_string();
+    let shown = there.ok(&["dead-letters", "show", "puppet", &position]);
+    assert_eq!(shown, project.ok(&["dead-letters", "show", "puppet", &position]));
+    assert_eq!(
+        there.json(&["explain", &position]),
+        project.json(&["explain", &position])
+    );
+    there.fails(
+        &["explain", "nothing"],
+        &["neither a position nor an event id", "422"],
+    );
     there.fails(&["dead-letters", "retry", "puppet"], &["still fails"]);
     let told = there.ok(&[
         "dead-letters",
@@ -241,7 +251,6 @@ fn what_is_wrong_with_a_host_elsewhere_is_said(database: Database) {
         &["query", "SELECT 1"][..],
         &["import", "rows.jsonl"],
         &["export"],
-        &["explain", "1"],
         &["catch-up"],
         &["serve"],
         &["init"],
