@@ -1,7 +1,7 @@
 //! Traces: spans of requests, and of what projections do, sent to a collector by OTLP over HTTP when one is named.
 //!
 //! *Invariants:* without a collector nothing here costs anything. With one, spans are sent by a thread of their own from a
-//! queue with a bound; what does not fit is lost, and nobody waits. Only spans that are named in [`EXPORTED`] leave the
+//! queue with a bound; what does not fit is lost, and nobody waits. Only spans that are named in `EXPORTED` leave the
 //! process.
 
 use std::sync::OnceLock;

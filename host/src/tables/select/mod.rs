@@ -1,7 +1,7 @@
 //! Reads of one public table that are made of parts and not of text: what `GET /v1/tables/{table}` asks.
 //!
-//! A [`Select`] names columns and holds values as they were typed. [`check`] holds it against the table's declared
-//! columns, in the snapshot that is read, and turns every value into one of its column's kind; [`sql`] makes the
+//! A [`Select`] names columns and holds values as they were typed. `check` holds it against the table's declared
+//! columns, in the snapshot that is read, and turns every value into one of its column's kind; `sql` makes the
 //! statement of it for each database. Both are pure.
 //!
 //! *Invariants:* no text of the asker's becomes part of a statement: columns are named by place in the schema, values
