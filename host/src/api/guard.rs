@@ -51,8 +51,14 @@ pub(super) struct Guard {
     pub(super) metrics_open: bool,
 }
 
+/// By what this listener is reached: `http` or `https`. Beside every request.
+#[derive(Clone, Copy)]
+pub(super) struct Scheme(pub(super) &'static str);
+
 /// Refuses what must not come in, whoever sends it.
-pub(super) async fn gate(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+pub(super) async fn gate(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    let scheme = Scheme(if guard.has_tls { "https" } else { "http" });
+    request.extensions_mut().insert(scheme);
     match guard.admit(&request) {
         Ok(()) => next.run(request).await,
         Err(problem) => refuse(&request, problem),
@@ -111,6 +117,8 @@ pub(super) fn cors(origins: &[String]) -> CorsLayer {
             header::ACCEPT,
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
             header::RANGE,
             name("idempotency-key"),
             name("lamphouse-min-position"),
@@ -123,9 +131,14 @@ pub(super) fn cors(origins: &[String]) -> CorsLayer {
             header::CONTENT_RANGE,
             header::LOCATION,
             header::RETRY_AFTER,
+            header::ETAG,
             name("lamphouse-generation"),
+            name("lamphouse-next-offset"),
+            name("lamphouse-parked-events"),
             name("lamphouse-position"),
+            name("lamphouse-projection"),
             name("preference-applied"),
+            name("x-request-id"),
         ])
         .max_age(PREFLIGHT_AGE_MAX)
 }

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `POST /v1/append` | appends to one stream or several, all or nothing |
 //! | `GET /v1/events`, `GET /v1/streams/{id}` | reads the log, a page at a time |
+//! | `GET /v1/catalog`, `/v1/catalog/{event_type}/{version}`, `/v1/asyncapi.json` | the event types of the log |
 //! | `GET /v1/streams/{id}/state` | the rows that a projector makes of one stream up to a point |
 //! | `GET /v1/tables`, `GET /v1/tables/{table}` | reads the public tables, with PostgREST's conventions; waits for a position |
 //! | `GET /v1/events?follow=true` | the same without an end, as Server-Sent Events |
@@ -30,8 +31,10 @@
 
 mod access;
 mod append;
+mod asyncapi;
 mod audit;
 mod body;
+mod catalog;
 mod client;
 mod connections;
 mod dead_letters;

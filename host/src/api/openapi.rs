@@ -16,7 +16,8 @@ use utoipa_axum::routes;
 
 use super::server::Shared;
 use super::{
-    append, dead_letters, events, metrics, operate, plugins, projections, ready, state, subscribe, tables,
+    append, catalog, dead_letters, events, metrics, operate, plugins, projections, ready, state, subscribe,
+    tables,
 };
 
 #[derive(OpenApi)]
@@ -54,6 +55,9 @@ pub(super) fn routes() -> (Router<Shared>, Document) {
         .routes(routes!(events::stream))
         .routes(routes!(subscribe::changes))
         .routes(routes!(state::state))
+        .routes(routes!(catalog::catalog))
+        .routes(routes!(catalog::event_type))
+        .routes(routes!(catalog::asyncapi_document))
         .routes(routes!(ready::health))
         .routes(routes!(ready::ready))
         .routes(routes!(metrics::answer::metrics))

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::core::Class;
-use crate::deploy::StateError;
 use crate::deploy::operator::OperateError;
+use crate::deploy::{HostError, StateError};
 use crate::log::LogError;
 use crate::schemas::Violations;
 use crate::tables::StoreError;
@@ -86,6 +86,17 @@ impl From<LogError> for Problem {
             LogError::Invalid(_) => Self::new(StatusCode::BAD_REQUEST, detail),
             LogError::Unavailable(_) => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
             LogError::Internal(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail),
+        }
+    }
+}
+
+impl From<HostError> for Problem {
+    fn from(error: HostError) -> Self {
+        let detail = error.to_string();
+        match error {
+            HostError::Log(error) => error.into(),
+            HostError::Tables(error) => StateError::Tables(error).into(),
+            _ => Self::new(StatusCode::CONFLICT, detail),
         }
     }
 }

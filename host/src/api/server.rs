@@ -27,9 +27,9 @@ use super::tables::Reads;
 use super::tls::Tls;
 use super::{Subscriptions, Watch, metrics};
 use crate::core::bell::Bell;
-use crate::deploy::States;
 use crate::deploy::operator::Operator;
 use crate::deploy::uploads::Uploads;
+use crate::deploy::{Catalog, States};
 use crate::log::EventLog;
 use crate::schemas::Schemas;
 use crate::tables::{QueryLimits, TableStore};
@@ -61,6 +61,8 @@ pub struct Shared {
     pub written: Bell,
     /// What appended events are held to.
     pub schemas: Arc<Schemas>,
+    /// The event types of the log.
+    pub catalog: Arc<Catalog>,
     /// States of streams at a time.
     pub states: Arc<States>,
     /// Rows and time of a read of a table.

@@ -9,9 +9,9 @@ use super::output::Output;
 use super::place::{Place, here_only, project};
 use super::session::Session;
 use super::{
-    append, catch_up, dead_letters, diff, events, explain, export, import, init, operate, plugin_build,
-    plugin_check, plugin_host, plugin_new, plugin_test, projection_show, query, rehearse, serve, state,
-    status, stream, token,
+    append, catalog, catch_up, dead_letters, diff, events, explain, export, import, init, operate,
+    plugin_build, plugin_check, plugin_host, plugin_new, plugin_test, projection_show, query, rehearse,
+    serve, state, status, stream, token,
 };
 use crate::telemetry::{self, LogFormat};
 
@@ -93,6 +93,7 @@ enum Command {
     Export(export::Export),
     Events(events::Events),
     Stream(stream::Stream),
+    Catalog(catalog::Catalog),
     State(state::State),
     Status(status::Status),
     Projection(ProjectionArgs),
@@ -184,6 +185,7 @@ impl Cli {
             Command::Export(export) => export.run(&here("export")?, out),
             Command::Events(events) => events.run(&place()?, out),
             Command::Stream(stream) => stream.run(&place()?, out),
+            Command::Catalog(catalog) => catalog.run(&here("catalog")?, out),
             Command::State(state) => state.run(&here("state")?, out),
             Command::Status(status) => status.run(&place()?, out),
             Command::Projection(ProjectionArgs {

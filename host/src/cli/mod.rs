@@ -10,6 +10,7 @@
 
 mod append;
 mod args;
+mod catalog;
 mod catch_up;
 mod dead_letters;
 mod diff;

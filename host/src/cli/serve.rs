@@ -14,7 +14,7 @@ use super::units;
 use crate::api::{self, Entrance};
 use crate::config::Config;
 use crate::deploy::build::Project;
-use crate::deploy::{BuildEvent, Host, Mode, States, watch_sources};
+use crate::deploy::{BuildEvent, Catalog, Host, Mode, States, watch_sources};
 use crate::tables::QueryLimits;
 use crate::telemetry::Event;
 use crate::telemetry::events::{
@@ -108,6 +108,12 @@ fn host(session: &Session, mode: Mode) -> Result<()> {
     .emit();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let subscriptions_max = usize::try_from(config.subscriptions_max).unwrap_or(usize::MAX);
+    let catalog = Arc::new(Catalog::new(
+        host.log().clone(),
+        host.store().clone(),
+        host.sandbox().clone(),
+        host.schemas().clone(),
+    ));
     let shared = api::Shared {
         subscriptions: api::Subscriptions::new(host.log(), host.store(), host.written(), subscriptions_max),
         operator: host.clone(),
@@ -115,6 +121,7 @@ fn host(session: &Session, mode: Mode) -> Result<()> {
         store: host.store().clone(),
         written: host.written().clone(),
         schemas: host.schemas().clone(),
+        catalog,
         states: Arc::new(States::new(
             host.sandbox().clone(),
             host.log().clone(),

@@ -14,6 +14,7 @@ mod advance;
 mod as_of;
 pub mod build;
 mod cases;
+mod catalog;
 mod choose;
 mod chores;
 mod conductor;
@@ -45,6 +46,10 @@ mod tests;
 
 pub use as_of::{AskedState, At, By, StateError, StateFault, States, StreamState};
 pub use cases::{CaseReport, CasesReport, CellDifference, Problem, run_cases};
+pub use catalog::{
+    Catalog, CatalogDocument, CatalogType, Consumer, LiftedBy, OfStreamType, SchemaPlace, Seen, Sees,
+    TypeName, UnseenSubscription,
+};
 pub use dev::{BuildEvent, watch_sources};
 pub use explain::{Explained, Explanation, NamedRow, Rows, explain};
 pub use host::{Host, HostError, Mode};

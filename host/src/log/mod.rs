@@ -268,6 +268,27 @@ pub struct EventQuery {
     pub limit: u64,
 }
 
+/// Events of one type and version in streams of one type, in a stretch of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// The type.
+    pub event_type: String,
+    /// Version of its schema.
+    pub schema_version: u32,
+    /// The streams' type.
+    pub stream_type: String,
+    /// How many; at least 1.
+    pub count: u64,
+    /// The first of them.
+    pub first: Position,
+    /// The last of them.
+    pub last: Position,
+    /// When the first was recorded.
+    pub first_recorded_at: chrono::DateTime<chrono::Utc>,
+    /// When the last was recorded.
+    pub last_recorded_at: chrono::DateTime<chrono::Utc>,
+}
+
 /// Where an import stands: how much of one input is in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportCursor {
@@ -319,6 +340,9 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// Events for a person or an export, a page at a time.
     fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, LogError>;
+
+    /// Counts the events after `after`, up to `until` inclusive. Goes through all of them, so keep the stretch short.
+    fn tally(&self, after: Position, until: Position) -> Result<Vec<Tally>, LogError>;
 
     /// A reader for a projection, on a connection of its own.
     fn reader(&self, filter: EventFilter) -> Result<Box<dyn LogReader>, LogError>;

@@ -11,6 +11,16 @@ use super::{EventQuery, LogError};
 pub(super) const COLUMNS: &str = "position, id, stream_id, stream_type, stream_version, event_type, schema_version, \
                                   data, metadata, occurred_at, recorded_at";
 
+/// Counts a stretch: positions above the first value and up to the second. `recorded_at` never goes back, so that its
+/// bounds are those of the first and the last event.
+pub(super) fn tally(table: &str, mark: char) -> String {
+    format!(
+        "SELECT event_type, schema_version, stream_type, count(*), min(position), max(position), min(recorded_at), \
+         max(recorded_at) FROM {table} WHERE position > {mark}1 AND position <= {mark}2 \
+         GROUP BY event_type, schema_version, stream_type"
+    )
+}
+
 /// A value to bind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Bound {

@@ -146,6 +146,26 @@ impl Graph {
         subscriptions.iter().cloned().chain(more).collect()
     }
 
+    /// What events of this schema may be once nothing takes them any more: itself where nothing takes it, nothing where it
+    /// is dropped.
+    pub fn ends(&self, schema: &EventSchema) -> BTreeSet<EventSchema> {
+        let mut ends = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        let mut left = vec![schema.clone()];
+        while let Some(schema) = left.pop() {
+            if !seen.insert(schema.clone()) {
+                continue;
+            }
+            match self.edge_of(&schema) {
+                Some(edge) => left.extend(edge.gives.iter().cloned()),
+                None => {
+                    ends.insert(schema);
+                }
+            }
+        }
+        ends
+    }
+
     /// Whether a chain from this schema ends in a wanted one.
     fn ends_in(
         &self,

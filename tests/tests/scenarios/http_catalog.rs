@@ -2,6 +2,7 @@
 
 mod schemas;
 mod state;
+mod types;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -31,7 +31,7 @@ use crate::deploy::operator::{
 use crate::deploy::plugins::{Condition, Installed, PluginDetail, Removed};
 use crate::deploy::story::LetterDetail;
 use crate::deploy::uploads::{Received, Uploads};
-use crate::deploy::{Explanation, States};
+use crate::deploy::{Catalog, Explanation, States};
 use crate::plugin::Sandbox;
 use crate::schemas::Schemas;
 use crate::tables::ddl::Dialect;
@@ -232,13 +232,21 @@ impl Host {
         });
         let written = Bell::default();
         let sandbox = Sandbox::new(PluginLimits::default(), None).expect("a sandbox");
-        let states = States::new(sandbox, log.clone(), store.clone(), StateLimits::default());
+        let states = States::new(
+            sandbox.clone(),
+            log.clone(),
+            store.clone(),
+            StateLimits::default(),
+        );
+        let schemas = Arc::new(Schemas::load(&data.path().join("schemas"), UnknownTypes::Allow));
+        let catalog = Catalog::new(log.clone(), store.clone(), sandbox, schemas.clone());
         let (log_there, store_there) = (log.clone(), store.clone());
         let shared = Shared {
             operator: operator.clone(),
             log,
             store,
-            schemas: Arc::new(Schemas::load(&data.path().join("schemas"), UnknownTypes::Allow)),
+            catalog: Arc::new(catalog),
+            schemas,
             states: Arc::new(states),
             written: written.clone(),
             query: QueryLimits {

@@ -15,6 +15,7 @@ scenarios! {
     a_filter_never_skips_and_says_how_far_it_looked,
     listings_are_what_the_query_says,
     a_reader_that_is_ahead_of_the_log_is_told,
+    a_tally_counts_every_event_once,
     one_question_for_head_and_events_says_what_two_say,
 }
 
@@ -303,6 +304,36 @@ fn a_filter_never_skips_and_says_how_far_it_looked(place: &Place) {
             (head.position, head.event_id),
             "{filter:?}"
         );
+    }
+}
+
+fn a_tally_counts_every_event_once(place: &Place) {
+    let (log, events) = filled(place, 500);
+    assert_eq!(log.tally(Position(500), Position(500)).unwrap(), []);
+    for stretch in [7, 100, 10_000] {
+        let mut counted = 0;
+        for after in (0..500).step_by(stretch) {
+            let until = (after + stretch as u64).min(500);
+            for tally in log.tally(Position(after), Position(until)).unwrap() {
+                let those: Vec<&StoredEvent> = events
+                    .iter()
+                    .filter(|event| event.position.0 > after && event.position.0 <= until)
+                    .filter(|event| {
+                        event.event_type == tally.event_type && event.stream_type == tally.stream_type
+                    })
+                    .filter(|event| event.schema_version == tally.schema_version)
+                    .collect();
+                let (first, last) = (those[0], those[those.len() - 1]);
+                assert_eq!(tally.count, those.len() as u64);
+                assert_eq!((tally.first, tally.last), (first.position, last.position));
+                assert_eq!(
+                    (tally.first_recorded_at, tally.last_recorded_at),
+                    (first.recorded_at, last.recorded_at)
+                );
+                counted += tally.count;
+            }
+        }
+        assert_eq!(counted, 500, "in stretches of {stretch}");
     }
 }
 

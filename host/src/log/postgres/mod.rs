@@ -28,7 +28,7 @@ use super::route::Measures;
 use super::settings::DatabaseLimits;
 use super::{
     AppendMeter, AppendRequest, Appended, EventLog, EventQuery, Head, ImportCursor, ImportEvent, LogError,
-    LogReader, migrate, validate,
+    LogReader, Tally, migrate, validate,
 };
 use crate::core::clock::Clock;
 use crate::core::limits::AppendLimits;
@@ -233,6 +233,29 @@ impl EventLog for PostgresLog {
             let statement = bind_all(sqlx::query(AssertSqlSafe(select.sql)), select.values);
             let rows = statement.fetch_all(&self.pool).await?;
             rows.iter().map(stored).collect()
+        })
+    }
+
+    fn tally(&self, after: Position, until: Position) -> Result<Vec<Tally>, LogError> {
+        self.server.run("read", async {
+            let rows = sqlx::query(AssertSqlSafe(query::tally(TABLE, '$')))
+                .bind(after.as_i64())
+                .bind(until.as_i64())
+                .fetch_all(&self.pool)
+                .await?;
+            let tally = |row: &PgRow| -> Result<Tally, sqlx::Error> {
+                Ok(Tally {
+                    event_type: row.try_get(0)?,
+                    schema_version: row.try_get::<i32, _>(1)?.unsigned_abs(),
+                    stream_type: row.try_get(2)?,
+                    count: row.try_get::<i64, _>(3)?.unsigned_abs(),
+                    first: Position::from_i64(row.try_get(4)?),
+                    last: Position::from_i64(row.try_get(5)?),
+                    first_recorded_at: row.try_get(6)?,
+                    last_recorded_at: row.try_get(7)?,
+                })
+            };
+            rows.iter().map(tally).collect()
         })
     }
 

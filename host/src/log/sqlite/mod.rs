@@ -25,7 +25,7 @@ use super::route::Measures;
 use super::settings::DatabaseLimits;
 use super::{
     AppendMeter, AppendRequest, Appended, EventLog, EventQuery, Head, ImportCursor, ImportEvent, LogError,
-    LogReader, migrate, validate,
+    LogReader, Tally, migrate, validate,
 };
 use crate::core::clock::Clock;
 use crate::core::limits::AppendLimits;
@@ -260,6 +260,27 @@ impl EventLog for SqliteLog {
             connection
                 .prepare_cached(&select.sql)?
                 .query_map(rusqlite::params_from_iter(&select.values), stored)?
+                .collect()
+        })
+    }
+
+    fn tally(&self, after: Position, until: Position) -> Result<Vec<Tally>, LogError> {
+        self.read(|connection| {
+            connection
+                // By position: an index on types would be gone through as a whole.
+                .prepare_cached(&query::tally("events NOT INDEXED", '?'))?
+                .query_map([after.as_i64(), until.as_i64()], |row| {
+                    Ok(Tally {
+                        event_type: row.get(0)?,
+                        schema_version: u32::try_from(row.get::<_, i64>(1)?).unwrap_or(u32::MAX),
+                        stream_type: row.get(2)?,
+                        count: row.get::<_, i64>(3)?.unsigned_abs(),
+                        first: Position::from_i64(row.get(4)?),
+                        last: Position::from_i64(row.get(5)?),
+                        first_recorded_at: stored_time(row.get(6)?),
+                        last_recorded_at: stored_time(row.get(7)?),
+                    })
+                })?
                 .collect()
         })
     }
