@@ -192,6 +192,11 @@ impl RemoteOperator {
         let text = error.to_string();
         match (self.is_given, self.base.starts_with("https:")) {
             (false, _) => "it is recorded as running there: see whether it still is, and its log",
+            // What `openssl req -x509` makes unless it is told otherwise.
+            (true, true) if text.contains("CaUsedAsEndEntity") => {
+                "its certificate is that of an authority: give the host one that is not (basicConstraints CA:FALSE), and \
+                 the authority's to --ca FILE (or LAMPHOUSE_CA)"
+            }
             (true, true) if text.contains("ertificate") || text.contains("Issuer") => {
                 "its certificate is not trusted here: give the certificates of your authority by --ca FILE (or LAMPHOUSE_CA)"
             }
