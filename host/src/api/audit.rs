@@ -13,11 +13,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode};
+use percent_encoding::percent_decode;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::access::Caller;
-use super::body::{blocking, percent_decoded};
+use super::body::blocking;
 use super::problem::Problem;
 use super::server::Shared;
 use crate::core::limits::AppendLimits;
@@ -197,7 +198,7 @@ pub(super) fn reason_given(headers: &HeaderMap, limits: &AppendLimits) -> Result
             format!("the header Lamphouse-Reason {why}"),
         )
     };
-    let reason = String::from_utf8(percent_decoded(given.as_bytes()))
+    let reason = String::from_utf8(percent_decode(given.as_bytes()).collect())
         .map_err(|_| wrong("is not UTF-8; percent-encode what is not ASCII".to_owned()))?;
     let (min, max) = (limits.reason_chars_min, limits.reason_chars_max);
     let chars = reason.chars().count() as u64;

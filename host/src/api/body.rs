@@ -11,6 +11,11 @@ use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 
+/// Items of one answer at the most. A client that wants more goes on by `next`.
+const LIMIT_MAX: u64 = 1_000;
+/// Items of one answer, if the caller does not say.
+const LIMIT: u64 = 100;
+
 /// Reads a body of at most so many bytes. `what` says what it should be: `a verb`.
 pub(super) async fn read<T: DeserializeOwned>(
     headers: &HeaderMap,
@@ -106,6 +111,17 @@ pub(super) fn parameters<T>(query: Result<Query<T>, QueryRejection>) -> Result<T
     }
 }
 
+/// How many items an answer may hold: what the caller says, or 100.
+pub(super) fn limit(given: Option<u64>) -> Result<u64, Problem> {
+    match given.unwrap_or(LIMIT) {
+        limit @ 1..=LIMIT_MAX => Ok(limit),
+        other => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("limit is {other}, and may be 1 to {LIMIT_MAX}: go on by 'after' for more"),
+        )),
+    }
+}
+
 /// Runs what blocks on a thread for it.
 pub(super) async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Problem>
 where
@@ -133,24 +149,4 @@ pub(super) fn json(value: &impl Serialize) -> Response {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
         }
     }
-}
-
-/// Bytes without their percent encoding. A percent sign that begins no `%XX` stays what it is.
-pub(super) fn percent_decoded(text: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, others @ ..] = rest {
-        let hex = |digit: u8| char::from(digit).to_digit(16);
-        if let (b'%', [high, low, behind @ ..]) = (first, others)
-            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
-            && let Ok(byte) = u8::try_from(high * 16 + low)
-        {
-            decoded.push(byte);
-            rest = behind;
-        } else {
-            decoded.push(*first);
-            rest = others;
-        }
-    }
-    decoded
 }

@@ -24,11 +24,12 @@ use crate::telemetry::events::ConnectionsFull;
 pub(super) const HEAD_TIME_MAX: Duration = Duration::from_secs(15);
 /// Bytes that tell which HTTP it is: the preface of HTTP/2. No request that names its host is shorter.
 const FIRST_BYTES: usize = 24;
-/// A connection on which nothing moves either way for so long is closed. More than a request may take, and more than
-/// lies between two signs of life of a subscription.
-const IDLE_TIME_MAX: Duration = Duration::from_secs(75);
-/// How long a client may leave an answer unread while more of it waits.
-const UNREAD_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long a connection may take.
+const PATIENCE: Patience = Patience {
+    head: HEAD_TIME_MAX,
+    idle: Duration::from_secs(75),
+    unread: Duration::from_secs(30),
+};
 /// Clients at a time that are told that there is no place. More are closed without a word.
 const TOLD_MAX: usize = 32;
 /// Time to tell one.
@@ -119,7 +120,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Door {
                     // Answers are small and whole: waiting for more to send would cost their reader 40 ms.
                     stream.set_nodelay(true)?;
                     let counted = (place, door.meter.connection());
-                    Ok((Watched::new(stream, counted), service))
+                    Ok((Watched::new(stream, PATIENCE, Some(counted)), service))
                 }
                 Err(_) => {
                     door.turn_away(stream).await;
@@ -133,10 +134,23 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Door {
 /// A place among those that there are, and in the number of those that are taken.
 type Place = (OwnedSemaphorePermit, Open);
 
+/// How long a connection may take.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// For its first bytes.
+    head: Duration,
+    /// With nothing that moves either way. More than a request may take, and more than lies between two signs of life
+    /// of a subscription.
+    idle: Duration,
+    /// With an answer that the client leaves unread while more of it waits.
+    unread: Duration,
+}
+
 /// A connection that fails when nothing moves on it.
 pub(super) struct Watched {
     stream: TcpStream,
-    _place: Place,
+    patience: Patience,
+    _place: Option<Place>,
     began: Instant,
     read: usize,
     moved: Instant,
@@ -146,27 +160,28 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    fn new(stream: TcpStream, place: Place) -> Self {
+    fn new(stream: TcpStream, patience: Patience, place: Option<Place>) -> Self {
         let now = Instant::now();
         Self {
             stream,
+            patience,
             _place: place,
             began: now,
             read: 0,
             moved: now,
             unread_since: None,
-            alarm: Box::pin(sleep_until(now + HEAD_TIME_MAX)),
+            alarm: Box::pin(sleep_until(now + patience.head)),
         }
     }
 
     /// When it fails if nothing happens.
     fn end(&self) -> Instant {
-        let mut end = self.moved + IDLE_TIME_MAX;
+        let mut end = self.moved + self.patience.idle;
         if self.read < FIRST_BYTES {
-            end = end.min(self.began + HEAD_TIME_MAX);
+            end = end.min(self.began + self.patience.head);
         }
         if let Some(since) = self.unread_since {
-            end = end.min(since + UNREAD_TIME_MAX);
+            end = end.min(since + self.patience.unread);
         }
         end
     }
@@ -255,7 +270,112 @@ impl AsyncWrite for Watched {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    /// Long enough for a busy machine to tell one limit from none at all.
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(200);
+
+    /// A watched connection, and who is at its other end.
+    async fn pair(patience: Patience) -> (Watched, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("an address"));
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let (stream, _) = accepted.expect("a connection");
+        (Watched::new(stream, patience, None), client.expect("connected"))
+    }
+
+    fn patience() -> Patience {
+        Patience {
+            head: LONG,
+            idle: LONG,
+            unread: LONG,
+        }
+    }
+
+    /// That it failed, for the reason that it took too long, and not at once.
+    #[track_caller]
+    fn assert_late<T: std::fmt::Debug>(outcome: io::Result<T>, began: Instant) {
+        let error = outcome.expect_err("it took too long");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+        assert!(began.elapsed() >= SHORT, "after {:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn who_does_not_say_which_http_it_is_is_cut() {
+        let (mut watched, mut client) = pair(Patience {
+            head: SHORT,
+            ..patience()
+        })
+        .await;
+        let began = Instant::now();
+        client.write_all(b"GET / HTTP").await.expect("written");
+        let mut room = [0; 64];
+        assert_eq!(watched.read(&mut room).await.expect("its bytes"), 10);
+        assert_late(watched.read(&mut room).await, began);
+    }
+
+    #[tokio::test]
+    async fn who_said_it_may_take_its_time_until_it_is_idle() {
+        let (mut watched, mut client) = pair(Patience {
+            head: SHORT,
+            idle: 3 * SHORT,
+            ..patience()
+        })
+        .await;
+        let mut room = [0; 64];
+        client.write_all(&[b'x'; FIRST_BYTES]).await.expect("written");
+        watched
+            .read_exact(&mut room[..FIRST_BYTES])
+            .await
+            .expect("its bytes");
+        let began = Instant::now();
+        assert_late(watched.read(&mut room).await, began);
+        assert!(began.elapsed() >= 3 * SHORT, "the head was there");
+    }
+
+    #[tokio::test]
+    async fn who_leaves_an_answer_unread_is_cut() {
+        let (mut watched, mut client) = pair(Patience {
+            unread: SHORT,
+            ..patience()
+        })
+        .await;
+        client.write_all(&[b'x'; FIRST_BYTES]).await.expect("written");
+        watched
+            .read_exact(&mut [0; FIRST_BYTES])
+            .await
+            .expect("its bytes");
+        let began = Instant::now();
+        let answer = vec![b'y'; 64 << 20];
+        assert_late(watched.write_all(&answer).await, began);
+    }
+
+    #[tokio::test]
+    async fn who_reads_slowly_but_reads_is_served() {
+        let (mut watched, mut client) = pair(Patience {
+            unread: 5 * SHORT,
+            ..patience()
+        })
+        .await;
+        let answer = vec![b'y'; 8 << 20];
+        let reading = tokio::spawn(async move {
+            let (mut read, mut room) = (0, vec![0; 1 << 20]);
+            loop {
+                match client.read(&mut room).await.expect("the answer") {
+                    0 => break read,
+                    bytes => read += bytes,
+                }
+                tokio::time::sleep(SHORT / 4).await;
+            }
+        });
+        watched.write_all(&answer).await.expect("written");
+        drop(watched);
+        assert_eq!(reading.await.expect("no panic"), answer.len());
+    }
 
     #[test]
     fn who_is_turned_away_gets_a_whole_answer() {

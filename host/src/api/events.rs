@@ -9,17 +9,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::access::Reader;
-use super::body::{blocking, json, parameters};
+use super::body::{blocking, json, limit, parameters};
 use super::problem::Problem;
 use super::server::Shared;
 use super::subscribe::{self, Followed};
 use crate::core::{Position, StoredEvent, StreamVersion};
 use crate::log::{EventLog, EventQuery, LogError};
 
-/// Events of one answer, unless the caller asks for fewer. A client that wants more goes on by `next`.
-const LIMIT_MAX: u64 = 1_000;
-/// Events of one answer, if the caller does not say.
-const LIMIT: u64 = 100;
 /// JSON of one answer's events; later ones are left to the next.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
@@ -269,24 +265,12 @@ fn not_backward(which: &Which) -> Result<(), Problem> {
     }
 }
 
-fn limit(given: Option<u64>) -> Result<u64, Problem> {
-    match given.unwrap_or(LIMIT) {
-        limit @ 1..=LIMIT_MAX => Ok(limit),
-        other => Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            format!("limit is {other}, and may be 1 to {LIMIT_MAX}: go on by 'after' for more"),
-        )),
-    }
-}
-
 fn position(given: Option<u64>) -> Result<Option<Position>, Problem> {
-    /// Positions stay below 2^53.
-    const POSITION_MAX: u64 = (1 << 53) - 1;
-    match given {
-        Some(after) if after > POSITION_MAX => Err(Problem::new(
+    match given.map(Position) {
+        Some(after) if after > Position::MAX => Err(Problem::new(
             StatusCode::BAD_REQUEST,
             format!("after is {after}, and positions stay below 2^53"),
         )),
-        given => Ok(given.map(Position)),
+        given => Ok(given),
     }
 }

@@ -15,10 +15,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 use futures_util::StreamExt as _;
+use percent_encoding::percent_decode_str;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::access::Caller;
-use super::body::percent_decoded;
 use super::entrance::Entrance;
 use super::problem::Problem;
 use super::tokens::Found;
@@ -339,7 +339,7 @@ fn is_loopback_name(name: &str) -> bool {
 fn holds_token(path: &str, query: &str) -> bool {
     let decoded = |text: &str| {
         let text = text.replace('+', " ");
-        String::from_utf8_lossy(&percent_decoded(text.as_bytes())).into_owned()
+        percent_decode_str(&text).decode_utf8_lossy().into_owned()
     };
     query.split('&').any(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

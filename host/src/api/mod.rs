@@ -40,6 +40,7 @@ mod connections;
 mod dead_letters;
 mod entrance;
 mod events;
+mod followed;
 mod guard;
 mod metrics;
 mod noted;

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::access::Admin;
 use super::audit;
-use super::body::{blocking, json, parameters, read_or_default, segments};
+use super::body::{blocking, json, limit, parameters, read_or_default, segments};
 use super::operate::{answered, order};
 use super::problem::Problem;
 use super::server::Shared;
@@ -20,8 +20,6 @@ use crate::deploy::operator::{Outcome, ProjectionStatus, Verb};
 
 /// Bytes of an order.
 const BODY_BYTES_MAX: usize = 64 << 10;
-/// Differences of one answer, if the caller does not say.
-const LIMIT: u64 = 100;
 
 /// Every projection.
 #[derive(Debug, Serialize, ToSchema)]
@@ -216,19 +214,12 @@ pub(super) async fn diff(
     let (name, which) = (segments(name)?, parameters(which)?);
     let wrong = |why: String| Problem::new(StatusCode::BAD_REQUEST, why);
     let number = |given: Option<String>| given.as_deref().map(generation_number).transpose();
-    let limit = which.limit.unwrap_or(LIMIT);
-    if !(1..=difference::LIMIT_MAX).contains(&limit) {
-        return Err(wrong(format!(
-            "limit is {limit}, and may be 1 to {}: go on by 'after' for more",
-            difference::LIMIT_MAX
-        )));
-    }
     let wanted = Comparison {
         from: number(which.from).map_err(wrong)?,
         to: number(which.to).map_err(wrong)?,
         table: which.table,
         after: which.after,
-        limit,
+        limit: limit(which.limit)?,
     };
     let found = blocking(move || difference::difference(&*shared.store, &name, &wanted)).await?;
     Ok(json(&found))

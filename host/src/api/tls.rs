@@ -5,18 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum_server::tls_rustls::RustlsConfig;
-use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{InconsistentKeys, ServerConfig};
 
+use super::followed::Followed;
 use super::noted::Noted;
 use crate::config::TlsFiles;
 use crate::telemetry::Event;
 use crate::telemetry::events::{TlsRead, TlsRefused};
 
-/// What it is called among the problems.
-const ABOUT: &str = "tls";
 /// Bytes of each file: a chain of certificates is some kilobytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -56,15 +54,7 @@ pub enum TlsError {
 pub(super) struct Tls {
     files: TlsFiles,
     config: RustlsConfig,
-    seen: Mutex<Seen>,
-    noted: Noted,
-}
-
-#[derive(Default)]
-struct Seen {
-    bytes: (Vec<u8>, Vec<u8>),
-    /// What was wrong at the last look, which may have come between the two files' being replaced.
-    wrong: Option<String>,
+    followed: Followed<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Tls {
@@ -78,8 +68,7 @@ impl Tls {
         Ok(Self {
             files: files.clone(),
             config,
-            seen: Mutex::new(Seen { bytes, wrong: None }),
-            noted,
+            followed: Followed::new(bytes, "tls", "TLS still uses the certificate of before", noted),
         })
     }
 
@@ -90,35 +79,19 @@ impl Tls {
 
     /// Looks at the files again; new connections use what is there.
     pub(super) fn look(&self) {
-        let mut seen = self.seen.lock();
-        let outcome = match read(&self.files) {
-            Ok(bytes) if bytes == seen.bytes && seen.wrong.is_none() => return,
-            Ok(bytes) => parse(&self.files, &bytes).map(|config| (bytes, config)),
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok((bytes, config)) => {
-                if bytes != seen.bytes {
-                    self.config.reload_from_config(Arc::new(config));
-                    TlsRead {
-                        certificate: &self.files.certificate.display().to_string(),
-                    }
-                    .emit();
+        let refused = self.followed.look(
+            || read(&self.files),
+            |bytes| parse(&self.files, bytes),
+            |config| {
+                self.config.reload_from_config(Arc::new(config));
+                TlsRead {
+                    certificate: &self.files.certificate.display().to_string(),
                 }
-                *seen = Seen { bytes, wrong: None };
-                self.noted.set(ABOUT, None);
-            }
-            Err(error) => {
-                let why = error.to_string();
-                if seen.wrong.as_ref() == Some(&why) {
-                    let problem = format!("TLS still uses the certificate of before: {why}");
-                    if !self.noted.all().contains(&problem) {
-                        TlsRefused { error: &why }.emit();
-                    }
-                    self.noted.set(ABOUT, Some(problem));
-                }
-                seen.wrong = Some(why);
-            }
+                .emit();
+            },
+        );
+        if let Some(error) = refused {
+            TlsRefused { error: &error }.emit();
         }
     }
 }

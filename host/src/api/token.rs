@@ -5,7 +5,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use data_encoding::HEXLOWER;
+use subtle::ConstantTimeEq as _;
+
+use crate::config::tokens;
 
 /// Name of the token's file in the data folder.
 const FILE: &str = "token";
@@ -62,10 +65,7 @@ impl Token {
             .map_err(failed(data))?;
         let path = data.join(FILE);
         if !path.try_exists().map_err(failed(&path))? {
-            let text: String = rand::random::<[u8; TOKEN_BYTES_NEW]>()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let text = HEXLOWER.encode(&rand::random::<[u8; TOKEN_BYTES_NEW]>());
             let fresh = data.join(format!("{FILE}.{}", std::process::id()));
             let mut file = fs::OpenOptions::new()
                 .write(true)
@@ -115,14 +115,7 @@ impl Token {
 
     /// Whether what a caller gave is this token, in a time that does not depend on how much of it is right.
     pub fn matches(&self, given: &str) -> bool {
-        let (ours, theirs) = (
-            Sha256::digest(self.0.as_bytes()),
-            Sha256::digest(given.as_bytes()),
-        );
-        ours.iter()
-            .zip(theirs.iter())
-            .fold(0, |differs, (a, b)| differs | (a ^ b))
-            == 0
+        tokens::hash(&self.0).ct_eq(&tokens::hash(given)).into()
     }
 
     /// The value of the `Authorization` header.

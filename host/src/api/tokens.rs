@@ -10,17 +10,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
+use subtle::ConstantTimeEq as _;
 
 use super::access::Caller;
+use super::followed::Followed;
 use super::noted::Noted;
 use crate::config::ConfigErrors;
 use crate::config::tokens::{self, FILE_BYTES_MAX, TokenEntry};
 use crate::telemetry::Event;
 use crate::telemetry::events::{TokensRead, TokensRefused};
-
-/// What it is called among the problems.
-const ABOUT: &str = "tokens";
 
 /// Why a file of tokens cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,21 +49,12 @@ pub enum TokensError {
 pub(super) struct Tokens {
     file: PathBuf,
     known: RwLock<Arc<Vec<Known>>>,
-    seen: Mutex<Seen>,
-    noted: Noted,
+    followed: Followed<Option<String>>,
 }
 
 struct Known {
     entry: TokenEntry,
     caller: Arc<Caller>,
-}
-
-/// What was read last.
-#[derive(Default)]
-struct Seen {
-    text: Option<String>,
-    /// What was wrong at the last look, which may have come in the middle of somebody's writing.
-    wrong: Option<String>,
 }
 
 /// Whose token it is.
@@ -86,8 +76,7 @@ impl Tokens {
         Ok(Self {
             file: file.to_owned(),
             known: RwLock::new(Arc::new(known)),
-            seen: Mutex::new(Seen { text, wrong: None }),
-            noted,
+            followed: Followed::new(text, "tokens", "the tokens are still those of before", noted),
         })
     }
 
@@ -104,7 +93,7 @@ impl Tokens {
         let mut found = None;
         // All of them are compared, so that the time says nothing of which it was either.
         for known in known.iter() {
-            if same(&known.entry.hash, &hash) {
+            if known.entry.hash.ct_eq(&hash).into() {
                 found = Some(known);
             }
         }
@@ -122,50 +111,23 @@ impl Tokens {
 
     /// Looks at the file again; what has changed counts from now on.
     pub(super) fn look(&self) {
-        let mut seen = self.seen.lock();
-        let outcome = match read(&self.file) {
-            Ok(text) if text == seen.text && seen.wrong.is_none() => return,
-            Ok(text) => parse(&self.file, text.as_deref()).map(|known| (text, known)),
-            Err(error) => Err(error),
-        };
-        match outcome {
-            Ok((text, known)) => {
-                let changed = text != seen.text;
-                let count = known.len() as u64;
-                *seen = Seen { text, wrong: None };
+        let refused = self.followed.look(
+            || read(&self.file),
+            |text| parse(&self.file, text.as_deref()),
+            |known| {
+                let tokens = known.len() as u64;
                 *self.known.write() = Arc::new(known);
-                self.noted.set(ABOUT, None);
-                if changed {
-                    TokensRead {
-                        file: &self.file.display().to_string(),
-                        tokens: count,
-                    }
-                    .emit();
+                TokensRead {
+                    file: &self.file.display().to_string(),
+                    tokens,
                 }
-            }
-            Err(error) => {
-                let why = error.to_string();
-                // The first time it may be half written.
-                if seen.wrong.as_ref() == Some(&why) {
-                    let problem = format!("the tokens are still those of before: {why}");
-                    if !self.noted.all().contains(&problem) {
-                        TokensRefused { error: &why }.emit();
-                    }
-                    self.noted.set(ABOUT, Some(problem));
-                }
-                seen.wrong = Some(why);
-            }
+                .emit();
+            },
+        );
+        if let Some(error) = refused {
+            TokensRefused { error: &error }.emit();
         }
     }
-}
-
-/// Whether two hashes are the same, in a time that does not depend on where they differ.
-pub(super) fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
-    let differs = one
-        .iter()
-        .zip(other)
-        .fold(0, |differs, (one, other)| differs | (one ^ other));
-    std::hint::black_box(differs) == 0
 }
 
 fn parse(file: &Path, text: Option<&str>) -> Result<Vec<Known>, TokensError> {
@@ -217,13 +179,12 @@ fn read(path: &Path) -> Result<Option<String>, TokensError> {
 mod tests {
     use std::fs;
 
+    use data_encoding::HEXLOWER;
+
     use super::*;
 
     fn line(name: &str, secret: &str) -> String {
-        let hex: String = tokens::hash(secret)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hex = HEXLOWER.encode(&tokens::hash(secret));
         format!("[tokens.{name}]\nhash = \"sha256:{hex}\"\nroles = [\"read\"]\n")
     }
 

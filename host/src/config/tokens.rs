@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use toml_edit::{Array, Document, DocumentMut, Item, Table, Value, value};
@@ -94,11 +95,7 @@ impl TokenEntry {
 /// A new token; what the caller keeps, and nobody else ever sees again.
 pub fn new_secret() -> String {
     // The generator of the thread is seeded by the system, and made for secrets.
-    let hex: String = rand::random::<[u8; 32]>()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("{PREFIX}{hex}")
+    format!("{PREFIX}{}", HEXLOWER.encode(&rand::random::<[u8; 32]>()))
 }
 
 /// What the file keeps of a token.
@@ -231,15 +228,8 @@ fn read_hash(text: &str) -> Result<[u8; 32], String> {
         }
     };
     let hex = text.strip_prefix(ALGORITHM).ok_or_else(wrong)?;
-    if hex.len() != 64 || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return Err(wrong());
-    }
-    let mut hash = [0; 32];
-    for (byte, pair) in hash.iter_mut().zip(hex.as_bytes().chunks(2)) {
-        let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
-        *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
-    }
-    Ok(hash)
+    let hash = HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).map_err(|_| wrong())?;
+    hash.try_into().map_err(|_| wrong())
 }
 
 fn limited_to(text: &str) -> Result<String, String> {
@@ -300,7 +290,7 @@ pub fn add(text: &str, entry: &TokenEntry, created_at: DateTime<Utc>) -> Result<
             entry.name
         ));
     }
-    let hex: String = entry.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = HEXLOWER.encode(&entry.hash);
     let list = |items: &mut dyn Iterator<Item = &str>| value(items.collect::<Array>());
     let at = |time: DateTime<Utc>| {
         let text = time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
@@ -17,6 +18,8 @@ pub struct Position(pub u64);
 impl Position {
     /// Before the first event.
     pub const START: Self = Self(0);
+    /// The last that can be: positions stay below 2^53, so that every JSON reader keeps them exactly.
+    pub const MAX: Self = Self((1 << 53) - 1);
 
     /// The signed form that both databases store.
     pub fn as_i64(self) -> i64 {
@@ -99,14 +102,8 @@ impl PluginDigest {
 
     /// From 64 hexadecimal digits; None if it is anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut digest = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
-            return None;
-        }
-        for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
-        Some(Self(digest))
+        let digest = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
+        digest.try_into().ok().map(Self)
     }
 
     /// The first 12 hexadecimal digits, for messages.
@@ -117,7 +114,7 @@ impl PluginDigest {
 
 impl fmt::Display for PluginDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Holds no I/O and knows no other module. Values, rows, changes and descriptors are those of
 //! [`lamphouse_contract`], which the Rust SDK shares.
 
+pub mod address;
 pub mod bell;
 pub mod clock;
 pub mod event;

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use data_encoding::HEXLOWER;
 use lamphouse_contract::{Key, Row, TableSchema, Value, packed, semantics};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -18,7 +19,7 @@ use crate::tables::diff::SchemaDiff;
 use crate::tables::{GenerationRecord, GenerationState, StoreError, TableReader, TableStore, answer};
 
 /// Differences of one page at the most.
-pub const LIMIT_MAX: u64 = 1_000;
+const LIMIT_MAX: u64 = 1_000;
 /// Rows that are read of each generation at once.
 const PAGE_ROWS: usize = 500;
 /// Bytes of the differences of one page, about; later ones are left to the next.
@@ -37,7 +38,7 @@ pub struct Comparison {
     pub table: Option<String>,
     /// `next` of the page before.
     pub after: Option<String>,
-    /// Differences at the most, from 1 to [`LIMIT_MAX`].
+    /// Differences at the most, from 1 to 1,000.
     pub limit: u64,
 }
 
@@ -544,17 +545,11 @@ fn fits(schema: &TableSchema, key: &Key) -> bool {
 
 /// `orders.92a76f…`: the table, and the packed key in hexadecimal digits; none where the table is at its beginning.
 fn cursor_text(table: &str, key: Option<&Key>) -> String {
-    use std::fmt::Write;
     let mut bytes = Vec::new();
     if let Some(key) = key {
         packed::write_values(&mut bytes, key);
     }
-    let mut text = format!("{table}.");
-    for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    format!("{table}.{}", HEXLOWER.encode(&bytes))
 }
 
 fn cursor(text: &str) -> Result<(String, Option<Key>), OperateError> {
@@ -563,15 +558,7 @@ fn cursor(text: &str) -> Result<(String, Option<Key>), OperateError> {
         if digits.is_empty() {
             return Some((table.to_owned(), None));
         }
-        if !digits.len().is_multiple_of(2) || !digits.is_ascii() {
-            return None;
-        }
-        let bytes: Option<Vec<u8>> = digits
-            .as_bytes()
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-            .collect();
-        let bytes = bytes?;
+        let bytes = HEXLOWER.decode(digits.as_bytes()).ok()?;
         let mut reader = packed::Reader::new(&bytes);
         let key = reader.values().ok()?;
         reader.is_at_end().then(|| (table.to_owned(), Some(key)))

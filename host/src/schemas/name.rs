@@ -5,11 +5,16 @@
 //! files that others refer to). A type whose name would be too long for a file has the SHA-256 of the type in its place:
 //! `%sha256-HEX.1.json`.
 
+use data_encoding::HEXLOWER;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
+
+use crate::core::address::decoded;
 
 /// Bytes of a type's name as written; file systems take 255 for all of it.
 const NAME_BYTES_MAX: usize = 200;
-const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+/// What is written as it is; see [`written`] for the first byte.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
 /// What a file of the folder is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +47,7 @@ pub fn file_name(event_type: &str, schema_version: u32) -> String {
 
 /// The digest that stands for a long type.
 pub(super) fn digest(event_type: &str) -> String {
-    let bytes = Sha256::digest(event_type.as_bytes());
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&Sha256::digest(event_type.as_bytes()))
 }
 
 /// What a file is.
@@ -81,7 +85,7 @@ pub(super) fn kind(file: &str) -> Result<Kind, String> {
             ),
         };
     }
-    let Some(event_type) = read(name) else {
+    let Some(event_type) = decoded(name) else {
         return Err(format!(
             "'%' in its name is followed by no two digits, or the type is no UTF-8: {advice}"
         ));
@@ -99,38 +103,15 @@ pub(super) fn kind(file: &str) -> Result<Kind, String> {
 }
 
 fn written(event_type: &str) -> String {
-    let mut text = String::with_capacity(event_type.len());
-    for (place, byte) in event_type.bytes().enumerate() {
-        let is_plain =
-            byte.is_ascii_alphanumeric() || byte == b'-' || (matches!(byte, b'_' | b'.') && place > 0);
-        if is_plain {
-            text.push(char::from(byte));
-        } else {
-            text.push('%');
-            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            text.push(char::from(DIGITS[usize::from(byte & 15)]));
-        }
-    }
-    text
-}
-
-/// Text with its `%` pairs resolved; None where one is none, or the result no UTF-8.
-pub(super) fn read(name: &str) -> Option<String> {
-    let bytes = name.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        if bytes[at] == b'%' {
-            let digit = |byte: u8| char::from(byte).to_digit(16);
-            let value = digit(*bytes.get(at + 1)?)? * 16 + digit(*bytes.get(at + 2)?)?;
-            out.push(u8::try_from(value).ok()?);
-            at += 3;
-        } else {
-            out.push(bytes[at]);
-            at += 1;
-        }
-    }
-    String::from_utf8(out).ok()
+    let (first, rest) = match event_type.strip_prefix(['_', '.']) {
+        Some(rest) => (&event_type[..1], rest),
+        None => ("", event_type),
+    };
+    format!(
+        "{}{}",
+        utf8_percent_encode(first, NON_ALPHANUMERIC),
+        utf8_percent_encode(rest, ESCAPED)
+    )
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::counted::Counted;
 use super::files::Read;
 use super::json;
 use super::name::{self, EventName, Kind, kind};
+use crate::core::address::decoded;
 use crate::core::limits::UnknownTypes;
 
 /// Bytes of one compiled pattern. A pattern of a few characters with nested counts could else take gigabytes.
@@ -293,7 +294,7 @@ impl Folder {
         }
         let (before, file) = address.rsplit_once('/')?;
         let is_ours = format!("{before}/") == BASE || self.id_folders.iter().any(|folder| folder == before);
-        is_ours.then(|| self.by_file.get(&name::read(file)?)).flatten()
+        is_ours.then(|| self.by_file.get(&decoded(file)?)).flatten()
     }
 }
 

@@ -65,20 +65,6 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// A text as one segment of a path, or one value of a query.
-pub(super) fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,10 +104,5 @@ mod tests {
             assert!(!why.contains("secret"), "{why}");
         }
         assert!(HostUrl::parse("http://10.0.0.1:7117", true).is_ok());
-    }
-
-    #[test]
-    fn any_text_is_one_segment() {
-        assert_eq!(encoded("order-1/a b?é%"), "order-1%2Fa%20b%3F%C3%A9%25");
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use ureq::http::Method;
 
 use super::RemoteOperator;
-use super::address::encoded;
+use crate::core::address::encoded;
 use crate::core::{PluginName, Position, StoredEvent, StreamVersion};
 use crate::deploy::Explanation;
 use crate::deploy::detail::ProjectionDetail;

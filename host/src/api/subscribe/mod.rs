@@ -27,6 +27,7 @@ use self::changes::ChangeSource;
 use self::events::EventSource;
 use self::feed::Feed;
 use super::problem::Problem;
+use crate::core::Position;
 use crate::core::bell::Bell;
 use crate::log::EventLog;
 use crate::tables::TableStore;
@@ -108,8 +109,6 @@ impl Drop for Subscriptions {
 
 /// Where to go on: the header of a client that comes back stands over the parameter.
 pub(super) fn resume_point(headers: &HeaderMap, after: Option<u64>) -> Result<Option<u64>, Problem> {
-    /// Numbers stay below 2^53.
-    const MAX: u64 = (1 << 53) - 1;
     let (given, what) = match headers.get("last-event-id") {
         Some(value) if !value.is_empty() => {
             let number = value
@@ -127,7 +126,7 @@ pub(super) fn resume_point(headers: &HeaderMap, after: Option<u64>) -> Result<Op
         _ => (after, "after"),
     };
     match given {
-        Some(number) if number > MAX => Err(Problem::new(
+        Some(number) if number > Position::MAX.0 => Err(Problem::new(
             StatusCode::BAD_REQUEST,
             format!("{what} is {number}, and ids stay below 2^53"),
         )),

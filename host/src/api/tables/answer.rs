@@ -3,6 +3,7 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, SecondsFormat};
+use data_encoding::HEXLOWER;
 use lamphouse_contract::{ColumnType, Row, Value};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
@@ -26,7 +27,7 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 /// are replayed; `asked` is all else that makes the answer.
 pub(super) fn tag(shown: &ShownTable, asked: &str, form: Form) -> String {
     let digest = Sha256::digest(format!("{form:?} {asked}"));
-    let short: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let short = HEXLOWER.encode(&digest[..8]);
     let ShownTable {
         generation,
         position,

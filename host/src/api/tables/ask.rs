@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::grammar::{self, Budget, shown};
+use crate::core::{Position, address};
 use crate::tables::select::{Chosen, Filter, OrderBy};
 
 /// Bytes of the query. Raise it for longer lists of values; every proxy on the way has a limit of its own.
@@ -17,8 +18,6 @@ const ALIAS_MAX: usize = 100;
 const WAIT: Duration = Duration::from_secs(5);
 /// How long it waits at the most: a request has 30 s, and the read itself wants some.
 pub(super) const WAIT_MS_MAX: u64 = 20_000;
-/// Positions stay below 2^53.
-const POSITION_MAX: u64 = (1 << 53) - 1;
 
 /// What the query says.
 #[derive(Debug, PartialEq)]
@@ -80,7 +79,7 @@ impl Ask {
 
 /// A position from the query or a header.
 pub(super) fn position(name: &str, value: &str) -> Result<u64, String> {
-    number(name, value, POSITION_MAX)
+    number(name, value, Position::MAX.0)
 }
 
 fn number(name: &str, value: &str, most: u64) -> Result<u64, String> {
@@ -96,21 +95,8 @@ fn number(name: &str, value: &str, most: u64) -> Result<u64, String> {
 
 /// `%41` and `+` as forms have them.
 fn decoded(given: &str) -> Result<String, String> {
-    let wrong = || format!("'{}' in the query is not UTF-8 in percent-encoding", shown(given));
-    let mut bytes = Vec::with_capacity(given.len());
-    let mut rest = given.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
-                let (high, low) = (digit().ok_or_else(wrong)?, digit().ok_or_else(wrong)?);
-                (high * 16 + low) as u8
-            }
-            other => other,
-        });
-    }
-    String::from_utf8(bytes).map_err(|_| wrong())
+    address::decoded(&given.replace('+', " "))
+        .ok_or_else(|| format!("'{}' in the query is not UTF-8 in percent-encoding", shown(given)))
 }
 
 /// `a,other:b,*`.

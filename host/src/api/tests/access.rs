@@ -2,6 +2,7 @@
 //!
 //! A new route needs a line in [`ROUTES`]; the list of routes comes from the served document, so that none is forgotten.
 
+use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
 use super::Host;
@@ -130,34 +131,31 @@ fn nothing() -> Value {
 }
 
 /// Tokens as they would be in the file, by name.
-struct Tokens {
-    text: String,
+pub(super) struct Tokens {
+    pub(super) text: String,
 }
 
 const HASHED: &str = "a token of the tests: ";
 
 impl Tokens {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { text: String::new() }
     }
 
-    fn with(mut self, name: &str, roles: &str, more: &str) -> Self {
-        let hash: String = crate::config::tokens::hash(&secret(name))
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+    pub(super) fn with(mut self, name: &str, roles: &str, more: &str) -> Self {
+        let hash = HEXLOWER.encode(&crate::config::tokens::hash(&secret(name)));
         self.text.push_str(&format!(
             "[tokens.{name}]\nhash = \"sha256:{hash}\"\nroles = [{roles}]\n{more}\n"
         ));
         self
     }
 
-    fn host(self) -> Host {
+    pub(super) fn host(self) -> Host {
         Host::start_with(|config| super::write_tokens(&config.tokens, &self.text))
     }
 }
 
-fn secret(name: &str) -> String {
+pub(super) fn secret(name: &str) -> String {
     // Without spaces, as a token is.
     format!("{}{name}", HASHED.replace([' ', ':'], "_"))
 }

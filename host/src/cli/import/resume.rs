@@ -5,6 +5,7 @@
 
 use std::io::{self, BufRead};
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::log::ImportCursor;
@@ -78,11 +79,7 @@ pub(super) fn find(
 
 /// The digest as a cursor holds it.
 pub(super) fn hex(hasher: Sha256) -> String {
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    HEXLOWER.encode(&hasher.finalize())
 }
 
 /// Reads past the first bytes of an input.

@@ -44,18 +44,16 @@ impl At {
     /// # Errors
     /// What is wrong with it: a text that is none of these, a time without `by`, a position with it.
     pub fn parse(text: &str, by: Option<By>) -> Result<Self, String> {
-        /// Positions stay below 2^53.
-        const POSITION_MAX: u64 = (1 << 53) - 1;
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            let position = text.parse().ok().filter(|position| *position <= POSITION_MAX);
-            let Some(position) = position else {
+            let position = text.parse().ok().map(Position);
+            let Some(position) = position.filter(|position| *position <= Position::MAX) else {
                 return Err(format!(
                     "at is {}, and positions stay below 2^53",
                     shortened(text)
                 ));
             };
             return match by {
-                None => Ok(Self::Position(Position(position))),
+                None => Ok(Self::Position(position)),
                 Some(by) => Err(format!(
                     "by={by} goes with a time, and at is the position {position}: leave by out, or give a time"
                 )),

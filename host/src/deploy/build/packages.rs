@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use super::BuildError;
@@ -55,11 +56,7 @@ impl Packages<'_> {
             hasher.update((text.len() as u64).to_le_bytes());
             hasher.update(&text);
         }
-        hasher
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        HEXLOWER.encode(&hasher.finalize())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 /// Folders at a project's top that builds fill.
@@ -23,13 +24,7 @@ impl Fingerprint {
     pub fn of(project: &Path) -> Self {
         let mut hasher = Sha256::new();
         add(project, project, &mut hasher);
-        Self(
-            hasher
-                .finalize()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
-        )
+        Self(HEXLOWER.encode(&hasher.finalize()))
     }
 
     /// As it was kept by [`Fingerprint::keep`].

@@ -1,5 +1,6 @@
 //! What a column should hold, as a case file writes it.
 
+use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use lamphouse_contract::{Column, ColumnType, Decimal, Value, semantics};
 
 use super::json;
@@ -93,50 +94,11 @@ fn micros(text: &str) -> Option<i64> {
 
 /// `hex:00ff`, else base64 with padding.
 fn bytes(text: &str) -> Option<Vec<u8>> {
-    if let Some(hex) = text.strip_prefix("hex:") {
-        let digits: Vec<u8> = hex
-            .chars()
-            .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-            .collect::<Option<_>>()?;
-        let pairs = digits.chunks_exact(2);
-        return pairs.remainder().is_empty().then(|| {
-            digits
-                .chunks_exact(2)
-                .map(|pair| pair[0] << 4 | pair[1])
-                .collect()
-        });
-    }
-    base64(text)
-}
-
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let text = text.as_bytes();
-    if !text.len().is_multiple_of(4) {
-        return None;
-    }
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    for (place, group) in text.chunks_exact(4).enumerate() {
-        let is_last = (place + 1) * 4 == text.len();
-        let padding = group.iter().rev().take_while(|sign| **sign == b'=').count();
-        if padding > 2 || (padding > 0 && !is_last) {
-            return None;
-        }
-        let mut word = 0_u32;
-        for sign in &group[..4 - padding] {
-            let digit = match sign {
-                b'A'..=b'Z' => sign - b'A',
-                b'a'..=b'z' => sign - b'a' + 26,
-                b'0'..=b'9' => sign - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return None,
-            };
-            word = word << 6 | u32::from(digit);
-        }
-        word <<= 6 * padding;
-        out.extend_from_slice(&word.to_be_bytes()[1..4 - padding]);
-    }
-    Some(out)
+    let decoded = match text.strip_prefix("hex:") {
+        Some(digits) => HEXLOWER_PERMISSIVE.decode(digits.as_bytes()),
+        None => BASE64.decode(text.as_bytes()),
+    };
+    decoded.ok()
 }
 
 #[cfg(test)]

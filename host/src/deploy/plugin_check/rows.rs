@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use lamphouse_contract::{Descriptor, Row, TableSchema, Value, semantics};
 use serde::{Deserialize, Serialize};
 
@@ -102,11 +103,8 @@ pub(in crate::deploy) fn shown(value: &Value) -> String {
         Value::Text(text) => format!("'{text}'"),
         Value::Json(text) => text.to_string(),
         Value::Bytes(bytes) => {
-            let first = bytes.iter().take(VALUE_CHARS_MAX);
-            format!(
-                "x'{}'",
-                first.map(|byte| format!("{byte:02x}")).collect::<String>()
-            )
+            let first = &bytes[..bytes.len().min(VALUE_CHARS_MAX)];
+            format!("x'{}'", HEXLOWER.encode(first))
         }
         Value::Timestamp(micros) => chrono::DateTime::from_timestamp_micros(*micros).map_or_else(
             || format!("{micros} microseconds since 1970"),

@@ -228,7 +228,7 @@ fn ten_megabytes_of_words_are_cut() {
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    data_encoding::HEXLOWER.encode(bytes)
 }
 
 /// A good answer of the packed puppet: table 0 is `(id text key, count integer)`.

@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
@@ -313,7 +314,10 @@ fn value(kind: &str, raw: &str) -> Json {
         "FLOAT4" | "FLOAT8" => raw.parse().map_or_else(|_| Json::String(text()), answer::real),
         "BYTEA" => {
             let text = text();
-            match text.strip_prefix("\\x").and_then(unhex) {
+            match text
+                .strip_prefix("\\x")
+                .and_then(|digits| HEXLOWER.decode(digits.as_bytes()).ok())
+            {
                 Some(bytes) => answer::bytes(&bytes),
                 None => Json::String(text),
             }
@@ -341,16 +345,6 @@ fn exact_numbers(value: Json) -> Json {
         ),
         other => other,
     }
-}
-
-fn unhex(digits: &str) -> Option<Vec<u8>> {
-    if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    (0..digits.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok())
-        .collect()
 }
 
 /// RFC 3339 in UTC with microseconds; what does not fit it (`infinity`, years BC) stays as PostgreSQL writes it.
