@@ -86,6 +86,7 @@ macro_rules! conformance {
             parked_events_go_in_with_the_rows_and_out_with_them,
             a_writer_that_missed_a_replay_or_a_discard_writes_nothing,
             a_discard_takes_an_event_out_of_every_generation,
+            decisions_come_a_page_at_a_time,
             a_switch_to_one_that_parks_more_needs_a_decision,
             changes_have_one_sequence_and_replay_to_the_tables,
             a_flush_that_does_not_go_in_writes_no_change,

@@ -131,6 +131,19 @@ pub struct LetterQuery {
     pub limit: u64,
 }
 
+/// Which decisions to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiscardQuery {
+    /// Of this projection.
+    pub projection: Option<PluginName>,
+    /// On events of this stream.
+    pub stream_id: Option<String>,
+    /// After this one: a projection decides once on an event, so that position and projection name a decision.
+    pub after: Option<(Position, String)>,
+    /// At most so many.
+    pub limit: u64,
+}
+
 /// The part of a table store that keeps dead letters.
 pub trait DeadLetters {
     /// Parked events by position, then generation.
@@ -158,7 +171,17 @@ pub trait DeadLetters {
     fn discard(&self, discards: &[Discard]) -> Result<u64, StoreError>;
 
     /// All decisions, of one projection or of all, by position.
-    fn discards(&self, projection: Option<&PluginName>) -> Result<Vec<Discard>, StoreError>;
+    fn discards(&self, projection: Option<&PluginName>) -> Result<Vec<Discard>, StoreError> {
+        self.discard_page(&DiscardQuery {
+            projection: projection.cloned(),
+            stream_id: None,
+            after: None,
+            limit: i64::MAX.unsigned_abs(),
+        })
+    }
+
+    /// Decisions by position, then projection.
+    fn discard_page(&self, query: &DiscardQuery) -> Result<Vec<Discard>, StoreError>;
 }
 
 /// Why a generation is not switched to by itself.

@@ -29,7 +29,8 @@ use serde::{Deserialize, Serialize};
 
 pub use changes::{ChangeHead, ChangeKind, ChangePage, Changes, Refetch, RowChange};
 pub use dead_letters::{
-    DeadLetter, DeadLetters, Discard, LetterBook, LetterCounts, LetterFlush, LetterQuery, what_is_parked,
+    DeadLetter, DeadLetters, Discard, DiscardQuery, LetterBook, LetterCounts, LetterFlush, LetterQuery,
+    what_is_parked,
 };
 
 use self::select::{Select, SelectError, Selected, ShownTable};

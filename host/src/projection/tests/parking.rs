@@ -23,8 +23,8 @@ use crate::plugin::{Plugin, Sandbox};
 use crate::projection::{Replay, Runner, RunnerNews, RunnerSpec, StopReason, Surroundings};
 use crate::tables::select::{Select, SelectError, Selected, ShownTable};
 use crate::tables::{
-    ChangeHead, ChangePage, Changes, Checkpoint, DeadLetter, DeadLetters, Discard, Finish, Flush,
-    GenerationRecord, GenerationState, LetterBook, LetterCounts, LetterQuery, Ownership, PluginRecord,
+    ChangeHead, ChangePage, Changes, Checkpoint, DeadLetter, DeadLetters, Discard, DiscardQuery, Finish,
+    Flush, GenerationRecord, GenerationState, LetterBook, LetterCounts, LetterQuery, Ownership, PluginRecord,
     ProjectionRecord, PublicTable, QueryAnswer, QueryLimits, StoreError, Switch, TableReader, TableStore,
     TableWriter, UpcasterRef,
 };
@@ -96,7 +96,7 @@ impl DeadLetters for Shaky {
         fn parked_beyond(&self, target: GenerationId, other: GenerationId) -> Option<(DeadLetter, u64)>;
         fn save_try(&self, letter: &DeadLetter) -> ();
         fn discard(&self, discards: &[Discard]) -> u64;
-        fn discards(&self, projection: Option<&PluginName>) -> Vec<Discard>;
+        fn discard_page(&self, query: &DiscardQuery) -> Vec<Discard>;
     }
 }
 

@@ -6,8 +6,8 @@ use serde_json::json;
 use super::{Database, at, build, flush, notes, plugin, stored, switch, text};
 use crate::core::{EventId, Position};
 use crate::tables::{
-    DeadLetter, Discard, Flush, GenerationRecord, GenerationState, LetterCounts, LetterFlush, LetterQuery,
-    StoreError,
+    DeadLetter, Discard, DiscardQuery, Flush, GenerationRecord, GenerationState, LetterCounts, LetterFlush,
+    LetterQuery, StoreError,
 };
 
 fn row(id: &str) -> Row {
@@ -234,6 +234,56 @@ pub(in crate::tables) fn a_discard_takes_an_event_out_of_every_generation(databa
     assert_eq!(store.discards(None).unwrap(), known);
     assert_eq!(store.discards(Some(&plugin("notes"))).unwrap(), known);
     assert_eq!(store.discards(Some(&plugin("others"))).unwrap(), []);
+}
+
+pub(in crate::tables) fn decisions_come_a_page_at_a_time(database: &Database) {
+    let store = (database.open)();
+    let discard = |projection: &str, position: u64, stream: &str| Discard {
+        projection: plugin(projection),
+        event_id: EventId(uuid::Uuid::from_u128(u128::from(position))),
+        position: Position(position),
+        stream_id: stream.to_owned(),
+        event_type: "Noted".to_owned(),
+        reason: "nobody ordered it".to_owned(),
+        by: String::new(),
+        at: 1_700_000_000_000_000,
+        message: "it is wrong".to_owned(),
+    };
+    // In an order of languages the '-' would not count, and '_' come first.
+    let all = [
+        discard("a-z", 3, "s-1"),
+        discard("a_b", 3, "s-1"),
+        discard("ab", 3, "s-1"),
+        discard("ab", 5, "s-2"),
+        discard("a-z", 7, "s-1"),
+    ];
+    let mut shuffled = all.to_vec();
+    shuffled.reverse();
+    store.discard(&shuffled).unwrap();
+    for limit in 1..=6 {
+        let mut query = DiscardQuery {
+            projection: None,
+            stream_id: None,
+            after: None,
+            limit,
+        };
+        let mut found = Vec::new();
+        loop {
+            let page = store.discard_page(&query).unwrap();
+            assert!(page.len() as u64 <= limit);
+            let Some(last) = page.last() else { break };
+            query.after = Some((last.position, last.projection.to_string()));
+            found.extend(page);
+        }
+        assert_eq!(found, all, "{limit} at a time");
+    }
+    let of_one = DiscardQuery {
+        projection: Some(plugin("ab")),
+        stream_id: Some("s-1".to_owned()),
+        after: None,
+        limit: 10,
+    };
+    assert_eq!(store.discard_page(&of_one).unwrap(), all[2..3]);
 }
 
 pub(in crate::tables) fn a_switch_to_one_that_parks_more_needs_a_decision(database: &Database) {

@@ -10,7 +10,8 @@ use super::{PostgresTables, generation_ids};
 use crate::core::{EventId, GenerationId, PluginName, Position};
 use crate::tables::dead_letters::{COLUMNS, DISCARD_COLUMNS, parks_more, storable};
 use crate::tables::{
-    DeadLetter, DeadLetters, Discard, LetterBook, LetterCounts, LetterFlush, LetterQuery, StoreError, Switch,
+    DeadLetter, DeadLetters, Discard, DiscardQuery, LetterBook, LetterCounts, LetterFlush, LetterQuery,
+    StoreError, Switch,
 };
 
 impl DeadLetters for PostgresTables {
@@ -63,15 +64,22 @@ impl DeadLetters for PostgresTables {
         })
     }
 
-    fn discards(&self, projection: Option<&PluginName>) -> Result<Vec<Discard>, StoreError> {
+    fn discard_page(&self, query: &DiscardQuery) -> Result<Vec<Discard>, StoreError> {
+        let (position, projection) = query.after.clone().unwrap_or_default();
         self.database
             .control("reading discarded events", async |connection| {
                 let sql = format!(
                     "SELECT {DISCARD_COLUMNS} FROM lamphouse_control.discards \
-                     WHERE $1::text IS NULL OR projection = $1 ORDER BY position, projection"
+                     WHERE ($1::text IS NULL OR projection = $1) AND ($2::text IS NULL OR stream_id = $2) \
+                     AND (position, projection COLLATE \"C\") > ($3, $4) \
+                     ORDER BY position, projection COLLATE \"C\" LIMIT $5"
                 );
                 let rows = sqlx::query(own(sql))
-                    .bind(projection.map(PluginName::as_str))
+                    .bind(query.projection.as_ref().map(PluginName::as_str))
+                    .bind(query.stream_id.as_deref())
+                    .bind(position.as_i64())
+                    .bind(&projection)
+                    .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
                     .fetch_all(connection)
                     .await?;
                 rows.iter().map(discard_of).collect()

@@ -9,7 +9,8 @@ use super::{SqliteStore, exists};
 use crate::core::{EventId, GenerationId, PluginName, Position};
 use crate::tables::dead_letters::{COLUMNS, DISCARD_COLUMNS, parks_more, storable};
 use crate::tables::{
-    DeadLetter, DeadLetters, Discard, LetterBook, LetterCounts, LetterFlush, LetterQuery, StoreError, Switch,
+    DeadLetter, DeadLetters, Discard, DiscardQuery, LetterBook, LetterCounts, LetterFlush, LetterQuery,
+    StoreError, Switch,
 };
 
 impl DeadLetters for SqliteStore {
@@ -74,13 +75,22 @@ impl DeadLetters for SqliteStore {
         })
     }
 
-    fn discards(&self, projection: Option<&PluginName>) -> Result<Vec<Discard>, StoreError> {
+    fn discard_page(&self, query: &DiscardQuery) -> Result<Vec<Discard>, StoreError> {
         self.look("read discarded events", |connection| {
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT {DISCARD_COLUMNS} FROM lamphouse_discards WHERE ?1 IS NULL OR projection = ?1 \
-                 ORDER BY position, projection"
+                "SELECT {DISCARD_COLUMNS} FROM lamphouse_discards \
+                 WHERE (?1 IS NULL OR projection = ?1) AND (?2 IS NULL OR stream_id = ?2) \
+                 AND (position, projection) > (?3, ?4) ORDER BY position, projection LIMIT ?5"
             ))?;
-            let rows = statement.query_map([projection.map(PluginName::as_str)], |row| {
+            let (position, projection) = query.after.clone().unwrap_or_default();
+            let asked = params![
+                query.projection.as_ref().map(PluginName::as_str),
+                query.stream_id,
+                position.as_i64(),
+                projection,
+                i64::try_from(query.limit).unwrap_or(i64::MAX),
+            ];
+            let rows = statement.query_map(asked, |row| {
                 Ok(Discard {
                     projection: name("projection", &row.get::<_, String>(0)?)?,
                     event_id: EventId(uuid("event_id", &row.get::<_, String>(1)?)?),
