@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::{Connection as _, PgConnection};
+use xtask::postgres::{self, Server};
 
 use crate::client::runtime;
 
@@ -96,6 +97,22 @@ impl Drop for OwnDatabase {
             );
         }
     }
+}
+
+/// A PostgreSQL server that a scenario may stop; None, with a loud line, where its binaries are not installed.
+///
+/// # Panics
+/// When they are not although nothing may be skipped, or when the server does not start.
+pub fn own_server(what: &str) -> Option<Server> {
+    if postgres::binaries().is_none() {
+        assert!(
+            !crate::strict(),
+            "PostgreSQL's server binaries are not installed, and nothing may be skipped"
+        );
+        println!("SKIPPED (PostgreSQL's server binaries are not installed): {what}");
+        return None;
+    }
+    Some(Server::start().expect("a server of the scenario's own"))
 }
 
 fn administrate(server: &str, statement: &str) -> sqlx::Result<()> {

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::access::Admin;
 use super::audit;
-use super::body::{blocking, json, parameters, read, read_or_default, segments};
+use super::body::{blocking, json, limit, parameters, read, read_or_default, segments};
 use super::operate::{answered, order};
 use super::problem::Problem;
 use super::server::Shared;
@@ -19,14 +19,10 @@ use crate::deploy::Explanation;
 use crate::deploy::difference::generation_number;
 use crate::deploy::operator::{OperateError, Outcome, Verb};
 use crate::deploy::story::LetterDetail;
-use crate::tables::{DeadLetter, Discard, LetterQuery, StoreError};
+use crate::tables::{DeadLetter, Discard, DiscardQuery, LetterQuery, StoreError};
 
 /// Bytes of an order.
 const BODY_BYTES_MAX: usize = 64 << 10;
-/// Dead letters of one answer, unless the caller asks for fewer.
-const LIMIT_MAX: u64 = 1_000;
-/// The same, if the caller does not say.
-const LIMIT: u64 = 100;
 
 /// Which dead letters.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -245,28 +241,27 @@ pub(super) async fn discards(
     which: Result<Query<WhichDiscards>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let which = parameters(which)?;
-    let limit = usize::try_from(limit(which.limit)?).unwrap_or(usize::MAX);
+    let limit = limit(which.limit)?;
     // A projection decides once on an event: position and projection name a decision.
     let after = match which.after.as_deref().map(|text| text.split_once('-')) {
         None => None,
-        Some(Some((position, projection))) => match position.parse::<u64>() {
-            Ok(position) => Some((Position(position), projection.to_owned())),
-            Err(_) => return Err(wrong_cursor()),
+        Some(Some((position, projection))) => match position.parse().map(Position) {
+            Ok(position) if position <= Position::MAX => Some((position, storable(projection.to_owned()))),
+            _ => return Err(wrong_cursor()),
         },
         Some(None) => return Err(wrong_cursor()),
     };
     let found = blocking(move || -> Result<Discards, OperateError> {
         let projection = known(&shared, which.projection.as_deref())?;
-        let mut discarded = shared.store.discards(projection.as_ref()).map_err(away)?;
-        let place = |one: &Discard| (one.position, one.projection.to_string());
-        discarded.sort_by_cached_key(place);
-        discarded.retain(|one| {
-            which
-                .stream_id
-                .as_ref()
-                .is_none_or(|stream| *stream == one.stream_id)
-                && after.as_ref().is_none_or(|after| place(one) > *after)
-        });
+        let query = DiscardQuery {
+            projection,
+            stream_id: which.stream_id.map(storable),
+            after,
+            // One more tells whether there are more.
+            limit: limit + 1,
+        };
+        let mut discarded = shared.store.discard_page(&query).map_err(away)?;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let is_cut = discarded.len() > limit;
         discarded.truncate(limit);
         let last = discarded.last().filter(|_| is_cut);
@@ -396,27 +391,13 @@ pub(super) async fn discard(
     Ok(json(&outcome))
 }
 
-fn limit(given: Option<u64>) -> Result<u64, Problem> {
-    match given.unwrap_or(LIMIT) {
-        limit @ 1..=LIMIT_MAX => Ok(limit),
-        other => Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            format!("limit is {other}, and may be 1 to {LIMIT_MAX}: go on by 'after' for more"),
-        )),
-    }
-}
-
 /// `4711-3`: position and generation.
 fn cursor(text: &str) -> Result<(Position, Option<GenerationId>), Problem> {
-    /// Positions stay below 2^53.
-    const POSITION_MAX: u64 = (1 << 53) - 1;
     let read = || {
         let (position, generation) = text.split_once('-')?;
-        let position = position
-            .parse()
-            .ok()
-            .filter(|position| *position <= POSITION_MAX)?;
-        Some((Position(position), Some(GenerationId(generation.parse().ok()?))))
+        let position = position.parse().ok().map(Position);
+        let position = position.filter(|position| *position <= Position::MAX)?;
+        Some((position, Some(GenerationId(generation.parse().ok()?))))
     };
     read().ok_or_else(wrong_cursor)
 }

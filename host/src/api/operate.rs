@@ -8,10 +8,11 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::access::{Admin, Caller};
-use super::audit::{self, audited};
+use super::audit::audited;
 use super::body::{blocking, json};
 use super::problem::Problem;
 use super::server::Shared;
+use crate::deploy::audit::Action;
 use crate::deploy::operator::{HostStatus, Outcome, Verb};
 use crate::telemetry::Event;
 use crate::telemetry::events::Asked;
@@ -42,7 +43,7 @@ pub(super) async fn order(
     reason: Option<String>,
 ) -> Result<Outcome, Problem> {
     let asked = verb.to_string();
-    let mut action = audit::operate(projection, &verb);
+    let mut action = Action::operate(projection, &verb);
     action.reason = reason.or(action.reason);
     let operator = shared.operator.clone();
     let name = projection.to_owned();

@@ -14,16 +14,16 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 
 use super::access::Admin;
-use super::audit::{Action, audited};
+use super::audit::audited;
 use super::body::{self, blocking, content_type, segments};
 use super::operate::answered;
 use super::problem::Problem;
 use super::server::Shared;
 use crate::core::{PluginDigest, PluginName};
+use crate::deploy::audit::Action;
 use crate::deploy::plugins::{self, Condition, Installed, PluginDetail, PluginStatus, Removed};
 use crate::deploy::uploads::{Received, UploadError};
 
@@ -173,13 +173,7 @@ pub(super) async fn put(
         let why = "other plugins are still being compiled; try again in a few seconds";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).retry_after(AGAIN_AFTER));
     };
-    let action = Action {
-        done: "lamphouse.PluginUploaded",
-        action: "plugin push".to_owned(),
-        on: json!({ "plugin": name.as_str() }),
-        details: json!({ "digest": received.digest(), "bytes": received.len() }),
-        reason: None,
-    };
+    let action = Action::install(&name, &received);
     let operator = shared.operator.clone();
     let said = |installed: &Installed| installed.message.clone();
     let installed = audited(&shared, &caller, &headers, action, said, move || {
@@ -231,24 +225,13 @@ pub(super) async fn remove(
 ) -> Result<Response, Problem> {
     let name = segments(name)?;
     let condition = condition(&headers)?;
-    let action = Action {
-        done: "lamphouse.PluginRemoved",
-        action: "plugin remove".to_owned(),
-        on: json!({ "plugin": shortened(&name) }),
-        details: json!({}),
-        reason: None,
-    };
+    let action = Action::remove_plugin(&name);
     let operator = shared.operator.clone();
     let said = |removed: &Removed| removed.message.clone();
     let removed = audited(&shared, &caller, &headers, action, said, move || {
         operator.remove_plugin(&name, &condition)
     });
     Ok(body::json(&removed.await?))
-}
-
-/// A name that may be anything, short enough for the record.
-fn shortened(name: &str) -> String {
-    name.chars().filter(|sign| *sign != '\0').take(100).collect()
 }
 
 /// Takes the body in, a piece at a time; writing is left to a thread that may block.

@@ -185,8 +185,8 @@ impl Cli {
             Command::Export(export) => export.run(&here("export")?, out),
             Command::Events(events) => events.run(&place()?, out),
             Command::Stream(stream) => stream.run(&place()?, out),
-            Command::Catalog(catalog) => catalog.run(&here("catalog")?, out),
-            Command::State(state) => state.run(&here("state")?, out),
+            Command::Catalog(catalog) => catalog.run(&place()?, out),
+            Command::State(state) => state.run(&place()?, out),
             Command::Status(status) => status.run(&place()?, out),
             Command::Projection(ProjectionArgs {
                 command: ProjectionCommand::Show(show),

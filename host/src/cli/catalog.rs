@@ -1,14 +1,17 @@
 //! `lamphouse catalog`: the event types of the log.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::operate::LOOK_EVERY;
 use super::output::{Output, Style};
+use super::place::Place;
 use super::session::Session;
 use super::table::{Cell, Look, lay_out, plain};
 use super::units;
+use crate::api::RemoteOperator;
 use crate::deploy::{Catalog as Counted, CatalogDocument, CatalogType, Sees};
 use crate::plugin::Sandbox;
 use crate::schemas::Schemas;
@@ -23,26 +26,48 @@ const COUNT_TIME_MAX: Duration = Duration::from_secs(3_600);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lamphouse catalog
+  lamphouse catalog --url https://lamp.example:7117 --token-file token
   lamphouse catalog --json | jq '.types[] | select(.schema == null) | .event_type'")]
 pub(super) struct Catalog {}
 
 impl Catalog {
-    pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
-        let config = &session.config;
-        let sandbox = Sandbox::new(config.limits.clone(), Some(&config.data.join("code")))?;
-        let schemas = Arc::new(Schemas::load(&config.schemas, config.unknown_types));
-        let catalog = Counted::new(session.log()?, session.tables()?, sandbox, schemas.clone());
-        let document = catalog.document(COUNT_TIME_MAX, &Sees(None))?;
+    pub(super) fn run(self, place: &Place, out: &mut Output) -> Result<()> {
+        let (document, problems) = match place {
+            Place::Project(session) => counted_here(session)?,
+            // What is wrong with its schema files is in its status.
+            Place::Host(remote) => (counted_there(&remote.operator)?, Vec::new()),
+        };
         if out.json {
             return out.document(&document);
         }
         render(&document, out.width(), out.style)
             .iter()
             .try_for_each(|line| out.line(line))?;
-        schemas
-            .problems()
+        problems
             .iter()
             .try_for_each(|problem| out.line(out.style.bad(&plain(problem))))
+    }
+}
+
+/// The catalog of a project, and what is wrong with its schema files.
+fn counted_here(session: &Session) -> Result<(CatalogDocument, Vec<String>)> {
+    let config = &session.config;
+    let sandbox = Sandbox::new(config.limits.clone(), Some(&config.data.join("code")))?;
+    let schemas = Arc::new(Schemas::load(&config.schemas, config.unknown_types));
+    let catalog = Counted::new(session.log()?, session.tables()?, sandbox, schemas.clone());
+    let document = catalog.document(COUNT_TIME_MAX, &Sees(None))?;
+    Ok((document, schemas.problems()))
+}
+
+/// The catalog of a host elsewhere, which may have to go through its log first.
+fn counted_there(operator: &RemoteOperator) -> Result<CatalogDocument> {
+    let until = Instant::now() + COUNT_TIME_MAX;
+    loop {
+        let document = operator.catalog()?;
+        if document.position >= document.head || Instant::now() >= until {
+            return Ok(document);
+        }
+        std::thread::sleep(LOOK_EVERY);
     }
 }
 

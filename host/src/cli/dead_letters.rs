@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::UsageError;
 use super::output::{Output, Style};
 use super::place::Place;
+use super::session::user;
 use super::table::{Cell, Look, lay_out, plain, plain_lines};
 use super::today::story_lines;
 use super::units;
@@ -16,7 +17,7 @@ use crate::deploy::kept_upcasters;
 use crate::deploy::operator::{LettersOutcome, Operator, Verb};
 use crate::deploy::story::dead_letter;
 use crate::plugin::LogLine;
-use crate::tables::{DeadLetter, Discard, LetterQuery, TableStore};
+use crate::tables::{DeadLetter, Discard, DiscardQuery, LetterQuery, TableStore};
 
 /// Look at parked events, replay them, or leave them out
 ///
@@ -162,9 +163,12 @@ impl List {
             None => None,
         };
         if self.discarded {
-            let mut discarded = store.discards(projection.as_ref())?;
-            discarded.retain(|one| self.stream.as_ref().is_none_or(|stream| *stream == one.stream_id));
-            discarded.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
+            let discarded = store.discard_page(&DiscardQuery {
+                projection,
+                stream_id: self.stream,
+                after: None,
+                limit: self.limit,
+            })?;
             return show_discards(discarded, out);
         }
         if let Some(number) = self.generation {
@@ -461,14 +465,6 @@ impl DiscardArgs {
         }
         out.line(plain_lines(&outcome.message))
     }
-}
-
-/// Who runs this command, as far as the environment says; else empty.
-fn user() -> String {
-    ["USER", "LOGNAME", "USERNAME"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
-        .unwrap_or_default()
 }
 
 /// The event of a position or an id.

@@ -24,8 +24,8 @@ use crate::telemetry::events::{
 /// Run the projections of this project and keep their tables level with the log
 ///
 /// Watches the plugin folder, and answers the other commands and whoever has a token over HTTP, on loopback unless
-/// [host] listen says otherwise. Runs until Ctrl-C or SIGTERM, then finishes
-/// what is under way. A second host for the same tables stands by until the first is gone.
+/// [host] listen says otherwise. Runs until Ctrl-C or SIGTERM, then finishes what is under way. A second host for the
+/// same tables stands by until the first is gone.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lamphouse serve
@@ -98,7 +98,11 @@ fn host(session: &Session, mode: Mode) -> Result<()> {
         PlainHttp { address: &address }.emit();
     }
     let host = session.start_host(mode)?;
-    host.announce(addresses.last().unwrap_or(&address));
+    let public = match entrance.has_tls() {
+        true => format!("https://{address}"),
+        false => address.clone(),
+    };
+    host.announce(&public, addresses.last().unwrap_or(&address));
     HostStarted {
         address: &address,
         log: &config.log.to_string(),

@@ -12,6 +12,7 @@ use crate::api::{RemoteOperator, Token};
 use crate::config::{Config, FILE};
 use crate::core::PluginName;
 use crate::core::clock::Clock;
+use crate::deploy::audit::{Action, Record};
 use crate::deploy::detail::ProjectionDetail;
 use crate::deploy::operator::{HostInfo, HostStatus, OperateError, Operator, Outcome, Verb};
 use crate::deploy::plugins::{Condition, Installed, PluginDetail, Removed};
@@ -172,8 +173,32 @@ pub(super) fn runtime() -> Result<Runtime> {
         .context("the asynchronous runtime cannot start")
 }
 
+/// Who runs this command, as far as the environment says; else empty.
+pub(super) fn user() -> String {
+    ["USER", "LOGNAME", "USERNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+        .unwrap_or_default()
+}
+
 /// A host in this process that does what one command asks. It is none that others could reach, and says so.
 struct InProcess(Arc<Host>);
+
+impl InProcess {
+    /// Does what whoever runs this command asks for, on record.
+    fn on_record<T>(
+        &self,
+        action: Action,
+        said: impl FnOnce(&T) -> String,
+        act: impl FnOnce() -> Result<T, OperateError>,
+    ) -> Result<T, OperateError> {
+        let by = Some(user()).filter(|user| !user.is_empty());
+        let by = by.unwrap_or_else(|| "whoever may write the project".to_owned());
+        let log = self.0.log();
+        let record = Record::new(by, None, action, log.limits());
+        record.around(&**log, said, OperateError::to_string, act)
+    }
+}
 
 impl Operator for InProcess {
     fn status(&self) -> Result<HostStatus, OperateError> {
@@ -187,7 +212,10 @@ impl Operator for InProcess {
     }
 
     fn operate(&self, projection: &str, verb: Verb) -> Result<Outcome, OperateError> {
-        self.0.operate(projection, verb)
+        let said = |outcome: &Outcome| outcome.message.clone();
+        self.on_record(Action::operate(projection, &verb), said, || {
+            self.0.operate(projection, verb)
+        })
     }
 
     fn projection(&self, name: &str) -> Result<ProjectionDetail, OperateError> {
@@ -212,11 +240,17 @@ impl Operator for InProcess {
         received: Received,
         condition: &Condition,
     ) -> Result<Installed, OperateError> {
-        self.0.install(name, received, condition)
+        let said = |installed: &Installed| installed.message.clone();
+        self.on_record(Action::install(name, &received), said, || {
+            self.0.install(name, received, condition)
+        })
     }
 
     fn remove_plugin(&self, name: &str, condition: &Condition) -> Result<Removed, OperateError> {
-        self.0.remove_plugin(name, condition)
+        let said = |removed: &Removed| removed.message.clone();
+        self.on_record(Action::remove_plugin(name), said, || {
+            self.0.remove_plugin(name, condition)
+        })
     }
 }
 

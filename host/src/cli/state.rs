@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::UsageError;
 use super::output::{Output, Style};
+use super::place::Place;
 use super::query;
 use super::session::Session;
 use super::table::plain;
@@ -26,7 +27,8 @@ use crate::tables::QueryAnswer;
   lamphouse state order-536365 --projector order-summary
   lamphouse state order-536365 --projector order-summary --at 4711
   lamphouse state order-536365 --projector order-summary --at 2026-03-15 --by occurred
-  lamphouse state order-536365 --projector order-summary --at 2026-03-15T12:00:00+01:00 --by recorded --json")]
+  lamphouse state order-536365 --projector order-summary --at 2026-03-15T12:00:00+01:00 --by recorded --json
+  lamphouse state order-536365 --projector order-summary --url https://lamp.example:7117")]
 pub(super) struct State {
     /// The stream
     #[arg(value_name = "STREAM")]
@@ -54,11 +56,30 @@ fn by(text: &str) -> Result<By, String> {
 }
 
 impl State {
-    pub(super) fn run(self, session: &Session, out: &mut Output) -> Result<()> {
-        let at = match self.at {
-            Some(text) => Some(At::parse(&text, self.by).map_err(UsageError)?),
+    pub(super) fn run(self, place: &Place, out: &mut Output) -> Result<()> {
+        let at = match &self.at {
+            Some(text) => Some(At::parse(text, self.by).map_err(UsageError)?),
             None => None,
         };
+        let state = match place {
+            Place::Project(session) => self.made_here(session, at)?,
+            Place::Host(remote) => remote.operator.state(
+                &self.stream,
+                &self.projector,
+                self.at.as_deref(),
+                self.by,
+                self.generation,
+            )?,
+        };
+        if out.json {
+            return out.document(&state);
+        }
+        render(&state, out.width(), out.style)
+            .iter()
+            .try_for_each(|line| out.line(line))
+    }
+
+    fn made_here(self, session: &Session, at: Option<At>) -> Result<StreamState> {
         let config = &session.config;
         let (log, store) = (session.log()?, session.tables()?);
         let sandbox = Sandbox::new(config.limits.clone(), Some(&config.data.join("code")))?;
@@ -69,19 +90,12 @@ impl State {
             generation: self.generation,
             at,
         };
-        let state = match states.make(&asked, &Arc::default()) {
-            Ok(state) => state,
+        match states.make(&asked, &Arc::default()) {
             Err(StateError::Fault(fault)) if !fault.trace.is_empty() => {
                 anyhow::bail!("{}\n{}", fault.message, fault.trace.trim_end())
             }
-            Err(error) => return Err(error.into()),
-        };
-        if out.json {
-            return out.document(&state);
+            made => Ok(made?),
         }
-        render(&state, out.width(), out.style)
-            .iter()
-            .try_for_each(|line| out.line(line))
     }
 }
 

@@ -7,23 +7,32 @@ use crate::tables::Ownership;
 /// What it is called among a host's problems.
 const PROBLEM: &str = "address";
 
-/// An address, and whether the owner's record has it.
+/// Where a host answers, and whether the owner's record has it.
 #[derive(Debug, Default)]
 pub(crate) struct Address {
-    address: Option<String>,
+    places: Option<Places>,
     recorded: bool,
 }
 
+/// Where a host answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    /// Those who use it.
+    pub(crate) public: String,
+    /// The commands of its own project; the same where that speaks plain HTTP on loopback.
+    pub(crate) local: String,
+}
+
 impl Address {
-    /// Takes the address that is to be recorded.
-    pub(crate) fn set(&mut self, address: String) {
-        self.address = Some(address);
+    /// Takes the addresses; the local one is to be recorded.
+    pub(crate) fn set(&mut self, places: Places) {
+        self.places = Some(places);
         self.recorded = false;
     }
 
-    /// The address, if there is one.
-    pub(crate) fn get(&self) -> Option<&str> {
-        self.address.as_deref()
+    /// The address for those who use the host, if it listens.
+    pub(crate) fn public(&self) -> Option<&str> {
+        self.places.as_ref().map(|places| places.public.as_str())
     }
 
     /// Says that whoever owns the tables database now has recorded nothing yet.
@@ -37,10 +46,10 @@ impl Address {
         ownership: &mut dyn Ownership,
         problems: &mut BTreeMap<&'static str, String>,
     ) {
-        let Some(address) = self.address.as_ref().filter(|_| !self.recorded) else {
+        let Some(places) = self.places.as_ref().filter(|_| !self.recorded) else {
             return;
         };
-        match ownership.announce(address) {
+        match ownership.announce(&places.local) {
             Ok(()) => {
                 self.recorded = true;
                 problems.remove(PROBLEM);
@@ -87,7 +96,11 @@ mod tests {
         };
         address.record(&mut owner, &mut problems);
         assert!(problems.is_empty(), "there is none yet");
-        address.set("127.0.0.1:1".to_owned());
+        address.set(Places {
+            public: "https://10.0.0.1:7117".to_owned(),
+            local: "127.0.0.1:1".to_owned(),
+        });
+        assert_eq!(address.public(), Some("https://10.0.0.1:7117"));
         for _ in 0..2 {
             address.record(&mut owner, &mut problems);
             assert!(problems[PROBLEM].contains("the server is away"), "{problems:?}");

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use lamphouse_contract::{EventSchema, Subscription, UpcasterDescriptor};
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::host::HostError;
+use crate::core::address::encoded;
 use crate::core::{PluginDigest, Position};
 use crate::log::{EventLog, LogError};
 use crate::plugin::Sandbox;
@@ -31,7 +32,7 @@ use counts::Counts;
 const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 
 /// The catalog as it is asked for.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CatalogDocument {
     /// The counts reflect the log up to here.
     pub position: Position,
@@ -48,7 +49,7 @@ pub struct CatalogDocument {
 }
 
 /// A type in a version.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct TypeName {
     /// The type.
     pub event_type: String,
@@ -57,7 +58,7 @@ pub struct TypeName {
 }
 
 /// One event type in one version.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CatalogType {
     /// The type.
     pub event_type: String,
@@ -82,7 +83,7 @@ pub struct CatalogType {
 }
 
 /// An event by its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Seen {
     /// Its position.
     pub position: Position,
@@ -91,7 +92,7 @@ pub struct Seen {
 }
 
 /// The events of a type in streams of one type.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OfStreamType {
     /// The streams' type.
     pub stream_type: String,
@@ -104,7 +105,7 @@ pub struct OfStreamType {
 }
 
 /// A schema and where it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SchemaPlace {
     /// Its file in the schema folder.
     pub file: String,
@@ -113,7 +114,7 @@ pub struct SchemaPlace {
 }
 
 /// A projector that gets events of a type.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Consumer {
     /// Its name.
     pub projector: String,
@@ -126,7 +127,7 @@ pub struct Consumer {
 }
 
 /// An upcaster's rule for a type.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct LiftedBy {
     /// The upcaster.
     pub upcaster: String,
@@ -137,7 +138,7 @@ pub struct LiftedBy {
 }
 
 /// A subscription that no event met.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UnseenSubscription {
     /// Whose.
     pub projector: String,
@@ -369,16 +370,7 @@ impl CatalogType {
     }
 }
 
-/// Where the API tells of a type: every byte that is not plain is written as `%2F`.
+/// Where the API tells of a type.
 fn href(event_type: &str, schema_version: u32) -> String {
-    let mut text = "/v1/catalog/".to_owned();
-    for byte in event_type.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => text.push(char::from(byte)),
-            // A segment of dots alone would be taken for a step in the path.
-            b'.' if event_type.bytes().any(|byte| byte != b'.') => text.push('.'),
-            byte => text.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    format!("{text}/{schema_version}")
+    format!("/v1/catalog/{}/{schema_version}", encoded(event_type))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, select};
 use parking_lot::RwLock;
 
-use super::address::Address;
+use super::address::{Address, Places};
 use super::chores::Done;
 use super::fleet::{Generation, Projection};
 use super::host::Mode;
@@ -49,7 +49,7 @@ pub(crate) enum Message {
     /// Work on the conductor's thread; what it gives is called when the view shows what came of it.
     Ask(Box<dyn FnOnce(&mut Conductor) -> Reply + Send>),
     Chore(String, Done),
-    Announce(String),
+    Announce(Places),
     Stop,
 }
 
@@ -154,8 +154,8 @@ impl Conductor {
                 self.replies.push(reply);
             }
             Message::Chore(projection, done) => self.chore_done(&projection, done),
-            Message::Announce(address) => {
-                self.address.set(address);
+            Message::Announce(places) => {
+                self.address.set(places);
                 if let Some(ownership) = &mut self.ownership {
                     self.address.record(&mut **ownership, &mut self.problems);
                 }

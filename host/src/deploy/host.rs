@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, bounded, unbounded};
 use parking_lot::{Mutex, RwLock};
 
-use super::address::Address;
+use super::address::{Address, Places};
 use super::conductor::{Conductor, Message, Reply};
 use super::detail::{self, ProjectionDetail};
 use super::explain::{Explanation, explain};
@@ -223,9 +223,14 @@ impl Host {
         }))
     }
 
-    /// Records where this host listens, so that commands find it.
-    pub fn announce(&self, address: &str) {
-        let _ = self.to_conductor.send(Message::Announce(address.to_owned()));
+    /// Says where this host listens: `public` for those who use it, which the status shows; `local` for the commands of
+    /// its own project, who find it recorded with the tables.
+    pub fn announce(&self, public: &str, local: &str) {
+        let places = Places {
+            public: public.to_owned(),
+            local: local.to_owned(),
+        };
+        let _ = self.to_conductor.send(Message::Announce(places));
     }
 
     /// Waits until what is stored has been read, so that a status shows it; false when that took longer than `time_max`.

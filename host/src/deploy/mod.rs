@@ -12,6 +12,7 @@
 mod address;
 mod advance;
 mod as_of;
+pub mod audit;
 pub mod build;
 mod cases;
 mod catalog;

@@ -43,7 +43,7 @@ pub struct HostInfo {
     pub version: String,
     /// Process id of the running host.
     pub pid: Option<u32>,
-    /// Where it listens.
+    /// Where it listens: `127.0.0.1:7117`; with TLS `https://10.0.0.1:7117`.
     pub address: Option<String>,
     /// `owner`, `standby` or `none`.
     pub role: String,

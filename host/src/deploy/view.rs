@@ -65,7 +65,7 @@ impl View {
             judged: conductor.judged && conductor.loaded,
             settled: conductor.settled && conductor.loaded,
             owns: conductor.ownership.is_some(),
-            address: conductor.address.get().map(str::to_owned),
+            address: conductor.address.public().map(str::to_owned),
             problems: conductor.problems.values().cloned().collect(),
             files: conductor.file_status.clone(),
             wanted_upcasters: conductor.wanted_upcasters.clone(),

@@ -7,10 +7,11 @@ use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use lamphouse_tests::database::own_server;
 use lamphouse_tests::host::of;
 use lamphouse_tests::truth::Truth;
-use lamphouse_tests::{Database, Project, log_check, log_file, long, on_each_database, strict, wait};
-use xtask::postgres::{self, Server, Stop};
+use lamphouse_tests::{Database, Project, log_check, log_file, long, on_each_database, wait};
+use xtask::postgres::Stop;
 use xtask::seeded::Seeded;
 
 on_each_database!(killed_at_any_moment_the_host_loses_nothing_and_applies_nothing_twice);
@@ -204,16 +205,10 @@ fn kill_a_cutover(project: &Project, pieces: &mut Pieces) -> &'static str {
 
 #[test]
 fn immediate_stops_of_postgres_lose_nothing_and_the_host_goes_on_by_itself() {
-    if postgres::binaries().is_none() {
-        assert!(
-            !strict(),
-            "PostgreSQL's server binaries are not installed, and nothing may be skipped"
-        );
-        println!("SKIPPED (PostgreSQL's server binaries are not installed): immediate stops");
+    let Some(mut server) = own_server("immediate stops") else {
         return;
-    }
+    };
     let stops = if long() { 10 } else { 2 };
-    let mut server = Server::start().unwrap();
     let project = Project::new(Database::on_server(&server.url(), false));
     let mut pieces = Pieces::new(&project, stops + 1);
     project.deploy("order-summary-1.0.0", "order-summary");

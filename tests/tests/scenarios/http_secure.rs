@@ -5,11 +5,15 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use lamphouse_tests::project::{host_binary, said};
 use lamphouse_tests::puppet::puppet;
 use lamphouse_tests::{Database, Host, Project, on_each_database, wait};
 use serde_json::json;
 
-on_each_database!(what_admins_do_is_on_record_and_seen_by_who_names_it);
+on_each_database!(
+    what_admins_do_is_on_record_and_seen_by_who_names_it,
+    what_is_ordered_where_no_host_runs_is_on_record,
+);
 
 /// Where the commands reach the host; elsewhere, `public` is where everybody does.
 fn address(project: &Project) -> String {
@@ -182,6 +186,46 @@ fn what_admins_do_is_on_record_and_seen_by_who_names_it(database: Database) {
     assert!(refused.contains("reserved"), "{refused}");
 }
 
+fn what_is_ordered_where_no_host_runs_is_on_record(database: Database) {
+    let project = Project::new(database);
+    project.deploy_bytes(&puppet(&[("name", "orders"), ("table", "orders")]), "orders");
+    project.append("order-1", "OrderPlaced", &json!({}));
+    project.ok(&["catch-up"]);
+    let on_record = || project.json_lines(&["events", "--all", "--stream-type", "lamphouse.audit"]);
+    assert!(on_record().is_empty(), "nobody has ordered anything");
+    project.ok(&["rebuild", "orders"]);
+    project.ok(&["pause", "orders", "--reason", "comparing with the ledger"]);
+    project.fails(&["rollback", "orders"]);
+    let events = on_record();
+    let of = |pointer: &str| -> Vec<&str> {
+        let texts = events.iter().map(|event| event.pointer(pointer));
+        texts
+            .map(|text| text.and_then(|text| text.as_str()).unwrap_or_default())
+            .collect()
+    };
+    let [requested, operated] =
+        ["AdminActionRequested", "ProjectionOperated"].map(|name| format!("lamphouse.{name}"));
+    let (requested, operated) = (requested.as_str(), operated.as_str());
+    assert_eq!(
+        of("/event_type"),
+        [
+            requested,
+            operated,
+            requested,
+            operated,
+            requested,
+            "lamphouse.AdminActionFailed"
+        ]
+    );
+    assert_eq!(
+        of("/data/action"),
+        ["rebuild", "rebuild", "pause", "pause", "rollback", "rollback"]
+    );
+    assert_eq!(of("/metadata/reason")[2], "comparing with the ledger");
+    assert!(of("/data/by").iter().all(|by| !by.is_empty()), "{events:#?}");
+    assert!(!of("/data/message")[5].is_empty(), "{events:#?}");
+}
+
 #[test]
 fn a_token_is_good_from_its_making_to_its_removal() {
     let project = Project::new(Database::sqlite());
@@ -332,11 +376,7 @@ fn tls_serves_the_network_and_the_commands_go_on() {
     .unwrap();
     assert_eq!(status, 403);
     // The commands reach it without any certificate, and the owner's token is good for them alone.
-    let local = address(&project);
-    assert!(
-        !local.ends_with(&format!(":{port}")) && local.starts_with("127.0.0.1:"),
-        "{local}"
-    );
+    assert_eq!(address(&project), format!("https://0.0.0.0:{port}"));
     let owner = std::fs::read_to_string(project.path(".lamphouse/token")).unwrap();
     let header = format!("Authorization: Bearer {owner}");
     let (status, ..) = curl(&["--cacert", trust, "--resolve", &resolve, "-H", &header, &url]).unwrap();
@@ -369,6 +409,66 @@ fn tls_serves_the_network_and_the_commands_go_on() {
         refused.contains("is not the key of the first certificate"),
         "{refused}"
     );
+}
+
+#[test]
+fn commands_reach_a_host_with_a_certificate_of_ones_own() {
+    let project = listening("127.0.0.1:0", TLS);
+    certificate(&project, &["localhost"]);
+    let token = add_token(&project, &["ops", "--role", "admin"]);
+    let host = project.serve();
+    let url = format!("https://localhost:{}", public_port(&host));
+    let visitor = tempfile::tempdir().unwrap();
+    let command = |arguments: &[&str]| {
+        let output = Command::new(host_binary())
+            .args(arguments)
+            .args(["--url", &url])
+            .current_dir(visitor.path())
+            .env("LAMPHOUSE_TOKEN", &token)
+            .env_remove("LAMPHOUSE_PROJECT")
+            .output()
+            .unwrap();
+        (output.status.success(), said(&output))
+    };
+    let trust = project.path("cert.pem");
+    let (is_good, shown) = command(&["status", "--ca", trust.to_str().unwrap()]);
+    assert!(
+        is_good && shown.contains(&url.replace("localhost", "127.0.0.1")),
+        "{shown}"
+    );
+    let (is_good, refused) = command(&["status"]);
+    assert!(!is_good && refused.contains("--ca"), "{refused}");
+    host.stop();
+}
+
+#[test]
+fn more_tls_connections_than_there_may_be_are_closed() {
+    let project = listening("127.0.0.1:0", &format!("connections_max = 8\n{TLS}"));
+    certificate(&project, &["localhost"]);
+    let host = project.serve();
+    let port = public_port(&host);
+    let trust = project.path("cert.pem");
+    let url = format!("https://localhost:{port}/healthz");
+    let health = || curl(&["--cacert", trust.to_str().unwrap(), &url]);
+    assert_eq!(health().unwrap().0, 200);
+    let held: Vec<TcpStream> = (0..8)
+        .map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap())
+        .collect();
+    wait::until(
+        "the places to be taken",
+        Duration::from_secs(5),
+        || match health() {
+            Err(_) => Ok(()),
+            Ok(answer) => Err(format!("{answer:?}")),
+        },
+    );
+    assert!(host.log().contains("turned away"), "{}", host.log());
+    drop(held);
+    wait::until("a place to be free", Duration::from_secs(5), || match health() {
+        Ok((200, ..)) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    host.stop();
 }
 
 #[test]

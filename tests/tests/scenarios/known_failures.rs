@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use lamphouse_tests::database::own_server;
 use lamphouse_tests::host::of;
-use lamphouse_tests::{Database, Project, log_file, on_each_database, puppet, strict, wait};
+use lamphouse_tests::{Database, Project, log_file, on_each_database, puppet, wait};
 use serde_json::{Value, json};
-use xtask::postgres::{self, Server, Stop};
+use xtask::postgres::Stop;
 
 on_each_database!(
     a_connection_opened_before_a_cutover_works_after_it,
@@ -161,15 +162,9 @@ fn a_guests_log_lines_and_panic_message_are_on_status_and_in_the_hosts_log(datab
 
 #[test]
 fn the_logs_database_restarts_and_projection_resumes_by_itself() {
-    if postgres::binaries().is_none() {
-        assert!(
-            !strict(),
-            "PostgreSQL's server binaries are not installed, and nothing may be skipped"
-        );
-        println!("SKIPPED (PostgreSQL's server binaries are not installed): a restart of the log's database");
+    let Some(mut server) = own_server("a restart of the log's database") else {
         return;
-    }
-    let mut server = Server::start().unwrap();
+    };
     let (project, mut host) = serving_version_1(Database::on_server(&server.url(), false), "");
     for (round, how) in [Stop::Fast, Stop::Immediate].into_iter().enumerate() {
         server.stop(how).unwrap();

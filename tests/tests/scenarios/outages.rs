@@ -8,13 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use lamphouse_tests::database::own_server;
 use lamphouse_tests::host::{Host, of};
 use lamphouse_tests::puppet::named;
-use lamphouse_tests::{
-    Database, Project, log_check, log_file, long, on_postgres_only, project, strict, wait,
-};
+use lamphouse_tests::{Database, Project, log_check, log_file, long, on_postgres_only, project, wait};
 use serde_json::json;
-use xtask::postgres::{self, Server, Stop};
+use xtask::postgres::Stop;
 
 on_postgres_only!(killed_connections_under_load_lose_nothing);
 
@@ -160,17 +159,9 @@ fn wait_building(host: &Host) {
 
 #[test]
 fn a_server_that_restarts_under_load_loses_nothing() {
-    if postgres::binaries().is_none() {
-        assert!(
-            !strict(),
-            "PostgreSQL's server binaries are not installed, and nothing may be skipped"
-        );
-        println!(
-            "SKIPPED (PostgreSQL's server binaries are not installed): a restart of the database under load"
-        );
+    let Some(mut server) = own_server("a restart of the database under load") else {
         return;
-    }
-    let mut server = Server::start().unwrap();
+    };
     let project = Project::with_settings(Database::on_server(&server.url(), false), SLOW_REBUILD);
     let mut host = serving(&project);
     let mut events = 4_000;

@@ -7,13 +7,13 @@ use ureq::http::Method;
 use super::RemoteOperator;
 use crate::core::address::encoded;
 use crate::core::{PluginName, Position, StoredEvent, StreamVersion};
-use crate::deploy::Explanation;
 use crate::deploy::detail::ProjectionDetail;
 use crate::deploy::difference::{Comparison, Difference};
 use crate::deploy::operator::{HostStatus, OperateError, Operator, Outcome, Verb};
 use crate::deploy::plugins::{Condition, Installed, PluginDetail, PluginStatus, Removed};
 use crate::deploy::story::LetterDetail;
 use crate::deploy::uploads::Received;
+use crate::deploy::{By, CatalogDocument, Explanation, StreamState};
 use crate::log::{AppendRequest, Appended, EventQuery};
 use crate::tables::{DeadLetter, Discard};
 
@@ -171,6 +171,34 @@ impl RemoteOperator {
             .with("stream_id", stream_id)
             .with("after", after)
             .with("limit", Some(limit));
+        self.get(&asked.path)
+    }
+
+    /// The event types of the log.
+    ///
+    /// # Errors
+    /// The host's, or that it is away.
+    pub fn catalog(&self) -> Result<CatalogDocument, OperateError> {
+        self.get("/v1/catalog")
+    }
+
+    /// What a stream looked like; `at` is a position, or a time that `by` goes with.
+    ///
+    /// # Errors
+    /// The host's, or that it is away.
+    pub fn state(
+        &self,
+        stream_id: &str,
+        projector: &str,
+        at: Option<&str>,
+        by: Option<By>,
+        generation: Option<i64>,
+    ) -> Result<StreamState, OperateError> {
+        let asked = Asked::new(format!("/v1/streams/{}/state", encoded(stream_id)))
+            .with("projector", Some(projector))
+            .with("at", at)
+            .with("by", by)
+            .with("generation", generation);
         self.get(&asked.path)
     }
 

@@ -191,6 +191,14 @@ fn every_command_that_takes_a_url_does_what_it_does_at_home(database: Database) 
         there.json(&["explain", &position]),
         project.json(&["explain", &position])
     );
+    let state = ["state", "row-2", "--projector", "puppet", "--at", "1000"];
+    assert_eq!(there.json(&state), project.json(&state));
+    there.fails(&["state", "row-1", "--projector", "nobody"], &["nobody", "404"]);
+    let types = |catalog: &Value| catalog["types"].clone();
+    assert_eq!(
+        types(&there.json(&["catalog"])),
+        types(&project.json(&["catalog"]))
+    );
     there.fails(
         &["explain", "nothing"],
         &["neither a position nor an event id", "422"],
