@@ -1,9 +1,9 @@
 //! What admins do, on record: who asked for what, on what, why, and what came of it.
 //!
 //! Every admin action goes through [`Record::around`]: over HTTP by way of the API's own `audit`, and from a command where
-//! no host runs. Two events of reserved types are in the stream [`STREAM`]: `lamphouse.AdminActionRequested` before the
-//! action, and after it the action's own type (`lamphouse.PluginUploaded`) or `lamphouse.AdminActionFailed`. Both have the
-//! same data (`by`, `action`, `on`, `details`), the second also `outcome` and `message`, and the first one's id as
+//! no host runs. Two events of reserved types are in the stream `lamphouse.audit`: `lamphouse.AdminActionRequested` before
+//! the action, and after it the action's own type (`lamphouse.PluginUploaded`) or `lamphouse.AdminActionFailed`. Both have
+//! the same data (`by`, `action`, `on`, `details`), the second also `outcome` and `message`, and the first one's id as
 //! `metadata.causation_id`. `metadata.reason` is why, `metadata.user_id` who.
 //!
 //! *Invariant:* what cannot be put on record is not done: without the first event nothing happens. An action whose
