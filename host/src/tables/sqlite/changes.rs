@@ -140,34 +140,31 @@ fn read(row: &Row<'_>) -> rusqlite::Result<RowChange> {
     })
 }
 
-/// Whether a flush of this generation writes changes.
-pub(super) fn are_written(connection: &Connection, generation: GenerationId) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached(
-            "SELECT rows_max > 0 AND EXISTS (SELECT 1 FROM lamphouse_generations WHERE id = ?1 AND state = 'live') \
-             FROM lamphouse_change_counter",
-        )?
-        .query_row([generation.0], |row| row.get(0))
-}
-
-/// Writes entries under the next numbers, within a transaction.
-pub(super) fn write(
+/// Writes entries under the next numbers, within a transaction; false where none are kept. With `only_live`, a
+/// generation that is not public writes none either. `entries` is asked for them, so many, where they are written.
+pub(super) fn write<'a>(
     connection: &Connection,
     projection: &PluginName,
     generation: GenerationId,
+    only_live: bool,
     position: Position,
-    entries: &[Entry<'_>],
-) -> Result<(), Failure> {
-    let count = entries.len() as i64;
+    count: usize,
+    entries: impl FnOnce() -> Vec<Entry<'a>>,
+) -> Result<bool, Failure> {
+    let count = count as i64;
     let taken: Option<i64> = connection
         .prepare_cached(
-            "UPDATE lamphouse_change_counter SET head = head + ?1 WHERE rows_max > 0 AND ?1 > 0 RETURNING head",
+            "UPDATE lamphouse_change_counter SET head = head + ?1 WHERE rows_max > 0 AND ?1 > 0 \
+             AND (?2 IS NULL OR EXISTS (SELECT 1 FROM lamphouse_generations WHERE id = ?2 AND state = 'live')) \
+             RETURNING head",
         )?
-        .query_row([count], |row| row.get(0))
+        .query_row(params![count, only_live.then_some(generation.0)], |row| row.get(0))
         .optional()?;
     let Some(last) = taken else {
-        return Ok(());
+        return Ok(false);
     };
+    let entries = entries();
+    debug_assert_eq!(entries.len() as i64, count, "no number is left out");
     let now = Clock::system().now_micros();
     let mut statement = connection.prepare_cached(
         "INSERT INTO lamphouse_changes (sequence, projection, generation, table_name, kind, reason, key, row, position, \
@@ -188,7 +185,7 @@ pub(super) fn write(
             now
         ])?;
     }
-    Ok(())
+    Ok(true)
 }
 
 fn signed(number: u64) -> i64 {

@@ -32,6 +32,8 @@ pub(super) struct Writer {
     checkpoints: Checkpoints,
     generation: Arc<GenerationRecord>,
     tables: Vec<TableSql>,
+    /// Whether the last flush told of its changes: the next one will too, but for a switch or a retirement.
+    tells: bool,
 }
 
 /// The statements of one physical table.
@@ -69,21 +71,8 @@ impl Writer {
             checkpoints,
             generation: Arc::new(generation.clone()),
             tables,
+            tells: false,
         })
-    }
-
-    /// The row changes of a flush, made before its turn; None of a generation that is not public.
-    fn changed<'g>(
-        &self,
-        generation: &'g GenerationRecord,
-        flush: &Flush,
-    ) -> Result<Option<Vec<Entry<'g>>>, StoreError> {
-        if count(flush) == 0 {
-            return Ok(None);
-        }
-        let written = changes::are_written(&self.connection, generation.id)
-            .map_err(|error| fault(&self.path, "see whether row changes are written", &error))?;
-        Ok(written.then(|| entries(&generation.descriptor, flush)))
     }
 
     /// Runs one transaction in its turn.
@@ -136,23 +125,28 @@ impl Failure {
 impl TableWriter for Writer {
     fn flush(&mut self, flush: &Flush, live: bool) -> Result<(), StoreError> {
         let generation = Arc::clone(&self.generation);
-        let changed = self.changed(&generation, flush)?;
+        let made = || entries(&generation.descriptor, flush);
+        // Before its turn, so that nobody waits for it, where they were wanted the last time too.
+        let changed = self.tells.then(made);
+        let mut told = self.tells;
         self.transact(live, |connection, tables| {
             write(connection, generation.id, tables, flush)?;
-            if count(flush) == 0 || !changes::are_written(connection, generation.id)? {
-                return Ok(());
+            let count = count(flush);
+            if count > 0 {
+                told = changes::write(
+                    connection,
+                    &generation.projection,
+                    generation.id,
+                    true,
+                    flush.to.position,
+                    count,
+                    || changed.unwrap_or_else(made),
+                )?;
             }
-            // Made here only where the generation became public just now.
-            let changed = changed.unwrap_or_else(|| entries(&generation.descriptor, flush));
-            let position = flush.to.position;
-            changes::write(
-                connection,
-                &generation.projection,
-                generation.id,
-                position,
-                &changed,
-            )
-        })
+            Ok(())
+        })?;
+        self.tells = told;
+        Ok(())
     }
 
     fn switch(&mut self, flush: &Flush, switch: &Switch) -> Result<(), StoreError> {
@@ -176,9 +170,12 @@ impl TableWriter for Writer {
                 connection,
                 &switch.projection,
                 switch.to,
+                false,
                 flush.to.position,
-                &marks,
-            )
+                marks.len(),
+                || marks,
+            )?;
+            Ok(())
         })
     }
 
