@@ -7,7 +7,7 @@ use lamphouse_contract::Rule;
 
 use super::args::Globals;
 use super::output::Output;
-use super::session::outside;
+use super::session::{code_cache, outside};
 use super::table::{plain, plain_lines};
 use super::units;
 use crate::deploy::{CheckReport, Declared, RowDifference, check_plugin, replay_for_another};
@@ -37,7 +37,13 @@ impl Check {
             return Ok(replay_for_another(&self.file, input, output)?);
         }
         let (config, runtime) = outside(globals)?;
-        let report = check_plugin(&self.file, config.as_ref(), runtime.handle().clone())?;
+        let cache = code_cache(&self.file, config.as_ref());
+        let report = check_plugin(
+            &self.file,
+            config.as_ref(),
+            cache.as_deref(),
+            runtime.handle().clone(),
+        )?;
         if out.json {
             out.document(&report)?;
         } else {

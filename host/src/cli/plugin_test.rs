@@ -8,7 +8,7 @@ use super::UsageError;
 use super::args::Globals;
 use super::output::{Output, Style};
 use super::plugin_build::{shown, up_to_date};
-use super::session::outside;
+use super::session::{code_cache, outside};
 use super::table::{plain, plain_lines};
 use super::units;
 use crate::deploy::build::Project;
@@ -58,7 +58,8 @@ pub(super) struct Test {
 impl Test {
     pub(super) fn run(self, globals: &Globals, out: &mut Output) -> Result<()> {
         let Self { plugin, cases } = self;
-        let (file, cases, cache) = if plugin.is_file() {
+        let (config, _runtime) = outside(globals)?;
+        let (file, cases) = if plugin.is_file() {
             let Some(cases) = cases else {
                 let why = format!(
                     "{} is a plugin file, whose cases are not known; name them: --cases PATH",
@@ -66,15 +67,14 @@ impl Test {
                 );
                 return Err(UsageError(why).into());
             };
-            (plugin, case_files(&cases)?, None)
+            (plugin, case_files(&cases)?)
         } else {
             let project = Project::at(&plugin)?;
             let cases = cases.unwrap_or_else(|| plugin.join("cases"));
             let cases = case_files(&cases)?;
-            let cache = project.folder.join("build").join(".code");
-            (up_to_date(&project)?, cases, Some(cache))
+            (up_to_date(&project)?, cases)
         };
-        let (config, _runtime) = outside(globals)?;
+        let cache = code_cache(&file, config.as_ref());
         let limits = config.map(|config| config.limits).unwrap_or_default();
         let report = run_cases(&file, &cases, &limits, cache.as_deref())?;
         if out.json {

@@ -1,6 +1,6 @@
 //! Opens what a verb needs: configuration, log, tables, and a host to ask.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -151,6 +151,18 @@ pub(super) fn outside(globals: &Globals) -> Result<(Option<Config>, Runtime)> {
         false => None,
     };
     Ok((config, runtime()?))
+}
+
+/// Where compiled code of a plugin file is kept: with the project, where a host will look for it, else beside the file
+/// where that is what a build of ours made.
+pub(super) fn code_cache(file: &Path, config: Option<&Config>) -> Option<PathBuf> {
+    match config {
+        Some(config) => Some(config.data.join("code")),
+        None => {
+            let folder = file.parent()?;
+            (folder.file_name()? == "build").then(|| folder.join(".code"))
+        }
+    }
 }
 
 fn root(globals: &Globals) -> PathBuf {

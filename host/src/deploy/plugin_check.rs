@@ -70,17 +70,20 @@ pub enum Declared {
 }
 
 /// Checks a plugin file: contract, imports and limits, and, over the first matching events of the project's log,
-/// that batches of 1, 7 and 1,000 give the same, and, of a projector, a second process of this executable too. A projector gets its events as the upcasters of the plugin folder lift
-/// them; an upcaster is checked against the others there. `config` is None outside a project: then nothing is replayed.
+/// that batches of 1, 7 and 1,000 give the same, and, of a projector, a second process of this executable too. A projector
+/// gets its events as the upcasters of the plugin folder lift them; an upcaster is checked against the others there.
+/// `config` is None outside a project: then nothing is replayed. `cache` is a folder of compiled code, for whoever
+/// checks or deploys the file next.
 pub fn check_plugin(
     file: &Path,
     config: Option<&Config>,
+    cache: Option<&Path>,
     runtime: tokio::runtime::Handle,
 ) -> Result<CheckReport, HostError> {
     let bytes = std::fs::read(file)
         .map_err(|error| HostError::Refused(format!("{} cannot be read: {error}", file.display())))?;
     let limits = config.map(|config| config.limits.clone()).unwrap_or_default();
-    let sandbox = Sandbox::new(limits, None)?;
+    let sandbox = Sandbox::with_cache(limits, cache)?;
     let plugin = sandbox
         .load(&bytes)
         .map_err(|error| HostError::Refused(format!("{}: {error}", file.display())))?;
@@ -117,7 +120,7 @@ pub fn check_plugin(
         AnyPlugin::Upcaster(upcaster) => check_upcaster(&upcaster, others, config, runtime, &mut report)?,
         AnyPlugin::Projector(plugin) => {
             if let Some(config) = config {
-                check_projector(file, &plugin, others, config, runtime, &mut report)?;
+                check_projector(file, &plugin, others, config, cache, runtime, &mut report)?;
             }
         }
     }
@@ -129,6 +132,7 @@ fn check_projector(
     plugin: &Arc<Plugin>,
     upcasters: Vec<Arc<Upcaster>>,
     config: &Config,
+    cache: Option<&Path>,
     runtime: tokio::runtime::Handle,
     report: &mut CheckReport,
 ) -> Result<(), HostError> {
@@ -161,7 +165,7 @@ fn check_projector(
     // Without a limit on its size there is one.
     if let Some(sample) = batches.into_iter().next() {
         report.events_replayed = sample.len() as u64;
-        replay(file, plugin, &config.limits, &sample, report)?;
+        replay(file, plugin, &config.limits, cache, &sample, report)?;
     }
     Ok(())
 }
@@ -268,6 +272,7 @@ fn replay(
     file: &Path,
     plugin: &Arc<Plugin>,
     limits: &PluginLimits,
+    cache: Option<&Path>,
     sample: &Arc<EventBatch>,
     report: &mut CheckReport,
 ) -> Result<(), HostError> {
@@ -296,7 +301,7 @@ fn replay(
         }
     }
     let run = SECOND_PROCESS.to_owned();
-    match second_process::replay(file, plugin, limits, sample, largest)? {
+    match second_process::replay(file, plugin, limits, cache, sample, largest)? {
         Ok(rows) => runs.push((run, rows)),
         Err(why) => {
             report

@@ -38,6 +38,17 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
+    /// The same as [`Self::new`], but without a cache where the folder cannot be used: for who only looks at a plugin.
+    ///
+    /// # Errors
+    /// [`PluginError::Host`] if the limits make no engine.
+    pub fn with_cache(limits: PluginLimits, cache_dir: Option<&Path>) -> Result<Arc<Self>, PluginError> {
+        match Self::new(limits.clone(), cache_dir) {
+            Err(_) if cache_dir.is_some() => Self::new(limits, None),
+            made => made,
+        }
+    }
+
     /// Makes the engine. `cache_dir` keeps compiled code and is made private (mode 0700); None compiles at each load.
     ///
     /// # Errors

@@ -209,7 +209,7 @@ pub fn run_cases(
     }
     told(&mistakes)?;
     let bytes = std::fs::read(plugin).map_err(|error| refused(plugin, &error))?;
-    let loaded = Sandbox::new(limits.clone(), cache)?
+    let loaded = Sandbox::with_cache(limits.clone(), cache)?
         .load(&bytes)
         .map_err(|error| HostError::Refused(format!("{}: {error}", plugin.display())))?;
     let alone = match &loaded {

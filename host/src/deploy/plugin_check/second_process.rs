@@ -5,7 +5,7 @@
 //! `[table, row]` each; or 1 and why there are none.
 
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -24,6 +24,7 @@ use crate::projection::dry_run;
 struct Order {
     limits: PluginLimits,
     digest: String,
+    cache: Option<PathBuf>,
     batch_events: usize,
 }
 
@@ -35,6 +36,7 @@ pub(super) fn replay(
     file: &Path,
     plugin: &Plugin,
     limits: &PluginLimits,
+    cache: Option<&Path>,
     events: &EventBatch,
     batch_events: usize,
 ) -> Result<Result<Rows, String>, HostError> {
@@ -46,6 +48,7 @@ pub(super) fn replay(
     let order = Order {
         limits: limits.clone(),
         digest: plugin.digest().to_string(),
+        cache: cache.map(Path::to_owned),
         batch_events,
     };
     let mut input = serde_json::to_vec(&order).map_err(|error| failed(&error))?;
@@ -106,7 +109,7 @@ pub fn replay_for_another(
             file.display()
         )));
     }
-    let plugin = Sandbox::new(order.limits, None)?.load_projector(&module)?;
+    let plugin = Sandbox::with_cache(order.limits, order.cache.as_deref())?.load_projector(&module)?;
     let events = batch(bytes.get(line + 1..).unwrap_or_default()).map_err(|error| refused(error.0))?;
     let answer = match dry_run(&plugin, &Arc::new(events), order.batch_events) {
         Ok(rows) => pack(&rows),
