@@ -27,17 +27,32 @@ pub(super) fn measure(stage: &Stage, options: &Options, report: &mut Report) -> 
     println!("\nappend to visible: {RATE} single appends a second from another process");
     let mut hosts = Vec::new();
     for on in stage.places() {
-        let project = stage.project(&format!("live-{}", on.word()))?;
-        set_up(&project, &on, "live", &listening()?)?;
-        install(&project, Kind::Synthetic.guest(), "shop-orders")?;
-        lamphouse(&project, &["catch-up"])?;
-        let serving = Serving::start(&project)?;
-        hosts.push((on, project, serving));
+        for keeps_changes in [true, false] {
+            let name = if keeps_changes { "live" } else { "live_alone" };
+            let project = stage.project(&format!("{name}-{}", on.word()))?;
+            let mut settings = listening()?;
+            if !keeps_changes {
+                settings.push_str("[changes]\nrows_max = 0\n");
+            }
+            set_up(&project, &on, name, &settings)?;
+            install(&project, Kind::Synthetic.guest(), "shop-orders")?;
+            lamphouse(&project, &["catch-up"])?;
+            let serving = Serving::start(&project)?;
+            hosts.push((on, keeps_changes, project, serving));
+        }
     }
     for _ in 0..options.runs {
-        for (on, project, _) in &hosts {
+        for (on, keeps_changes, project, _) in &hosts {
             let live = probe_live(project, options)?;
             let name = on.name();
+            if !keeps_changes {
+                report.add(
+                    &format!("{name} append to visible, p50, no changes kept"),
+                    number(&live, "p50_ms")?,
+                );
+                println!("   {name}, no changes kept: {live}");
+                continue;
+            }
             report.add(
                 &format!("{name} append to visible, p50"),
                 number(&live, "p50_ms")?,

@@ -287,9 +287,16 @@ pub(super) const TARGETS: &[Target] = &[
     ),
     row("live", "SQLite append to visible, p50", MS, Less, 0.5, 0.25),
     row("live", "SQLite append to visible, p99", MS, Less, 2.0, 0.6),
+    shown("live", "SQLite append to visible, p50, no changes kept", MS, Less),
     shown("live", "SQLite append alone, p50", MS, Less),
     row("live", "PostgreSQL append to visible, p50", MS, Less, 1.0, 0.5),
     row("live", "PostgreSQL append to visible, p99", MS, Less, 5.0, 1.3),
+    shown(
+        "live",
+        "PostgreSQL append to visible, p50, no changes kept",
+        MS,
+        Less,
+    ),
     shown("live", "PostgreSQL append alone, p50", MS, Less),
     row(
         "appends",
