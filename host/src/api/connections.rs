@@ -120,7 +120,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Door {
                     // Answers are small and whole: waiting for more to send would cost their reader 40 ms.
                     stream.set_nodelay(true)?;
                     let counted = (place, door.meter.connection());
-                    Ok((Watched::new(stream, PATIENCE, Some(counted)), service))
+                    Ok((Watched::new(stream, PATIENCE, counted), service))
                 }
                 Err(_) => {
                     door.turn_away(stream).await;
@@ -150,7 +150,7 @@ struct Patience {
 pub(super) struct Watched {
     stream: TcpStream,
     patience: Patience,
-    _place: Option<Place>,
+    _place: Place,
     began: Instant,
     read: usize,
     moved: Instant,
@@ -160,7 +160,7 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    fn new(stream: TcpStream, patience: Patience, place: Option<Place>) -> Self {
+    fn new(stream: TcpStream, patience: Patience, place: Place) -> Self {
         let now = Instant::now();
         Self {
             stream,
@@ -285,7 +285,15 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().expect("an address"));
         let (client, accepted) = tokio::join!(client, listener.accept());
         let (stream, _) = accepted.expect("a connection");
-        (Watched::new(stream, patience, None), client.expect("connected"))
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned();
+        let counted = (
+            place.expect("a place"),
+            Arc::new(HttpMeter::default()).connection(),
+        );
+        (
+            Watched::new(stream, patience, counted),
+            client.expect("connected"),
+        )
     }
 
     fn patience() -> Patience {

@@ -47,8 +47,11 @@ fn add_token(project: &Project, arguments: &[&str]) -> String {
     made["token"].as_str().expect("a token").to_owned()
 }
 
-/// What curl says: status, version of HTTP, and the body.
-fn curl(arguments: &[&str]) -> Result<(u16, String, String), String> {
+/// Status, version of HTTP, and the body; or why there was no answer.
+type Said = Result<(u16, String, String), String>;
+
+/// What curl says.
+fn curl(arguments: &[&str]) -> Said {
     let output = Command::new("curl")
         .args(["-sS", "--max-time", "20", "-w", "\n%{http_code} %{http_version}"])
         .args(arguments)
@@ -441,6 +444,32 @@ fn commands_reach_a_host_with_a_certificate_of_ones_own() {
     host.stop();
 }
 
+/// Takes the eight places that there are, until somebody else is turned away, and gives them back.
+fn places_are_bounded(
+    host: &Host,
+    port: u16,
+    health: impl Fn() -> Said,
+    is_turned_away: impl Fn(&Said) -> bool,
+) {
+    let become_so = |what: &str, is_so: &dyn Fn(&Said) -> bool| {
+        wait::until(what, Duration::from_secs(5), || {
+            let answer = health();
+            if is_so(&answer) {
+                Ok(())
+            } else {
+                Err(format!("{answer:?}"))
+            }
+        });
+    };
+    let held: Vec<TcpStream> = (0..8)
+        .map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap())
+        .collect();
+    become_so("the places to be taken", &is_turned_away);
+    assert!(host.log().contains("turned away"), "{}", host.log());
+    drop(held);
+    become_so("a place to be free", &|answer| matches!(answer, Ok((200, ..))));
+}
+
 #[test]
 fn more_tls_connections_than_there_may_be_are_closed() {
     let project = listening("127.0.0.1:0", &format!("connections_max = 8\n{TLS}"));
@@ -451,23 +480,7 @@ fn more_tls_connections_than_there_may_be_are_closed() {
     let url = format!("https://localhost:{port}/healthz");
     let health = || curl(&["--cacert", trust.to_str().unwrap(), &url]);
     assert_eq!(health().unwrap().0, 200);
-    let held: Vec<TcpStream> = (0..8)
-        .map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap())
-        .collect();
-    wait::until(
-        "the places to be taken",
-        Duration::from_secs(5),
-        || match health() {
-            Err(_) => Ok(()),
-            Ok(answer) => Err(format!("{answer:?}")),
-        },
-    );
-    assert!(host.log().contains("turned away"), "{}", host.log());
-    drop(held);
-    wait::until("a place to be free", Duration::from_secs(5), || match health() {
-        Ok((200, ..)) => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
+    places_are_bounded(&host, port, health, |turned_away| turned_away.is_err());
     host.stop();
 }
 
@@ -568,20 +581,12 @@ fn more_connections_than_there_may_be_are_turned_away() {
     let host = project.serve();
     let address = address(&project);
     let health = || curl(&[&format!("http://{address}/healthz")]);
-    let held: Vec<TcpStream> = (0..8).map(|_| TcpStream::connect(&address).unwrap()).collect();
-    wait::until(
-        "the places to be taken",
-        Duration::from_secs(5),
-        || match health() {
-            Ok((503, _, body)) if body.contains("connections_max") => Ok(()),
-            other => Err(format!("{other:?}")),
-        },
+    let port = public_port(&host);
+    places_are_bounded(
+        &host,
+        port,
+        health,
+        |turned_away| matches!(turned_away, Ok((503, _, body)) if body.contains("connections_max")),
     );
-    assert!(host.log().contains("turned away"), "{}", host.log());
-    drop(held);
-    wait::until("a place to be free", Duration::from_secs(5), || match health() {
-        Ok((200, ..)) => Ok(()),
-        other => Err(format!("{other:?}")),
-    });
     host.stop();
 }

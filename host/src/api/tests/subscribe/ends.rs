@@ -87,6 +87,26 @@ fn the_end_of_the_host_is_told_to_who_follows() {
     }
 }
 
+/// Reads what was left for a client after `last`, up to the reason why it is dropped; gives the last id.
+#[track_caller]
+fn ends_as_too_slow(slow: &mut Follower, name: &str, mut last: u64) -> u64 {
+    let ended = loop {
+        let told = slow.one();
+        if told.name != name {
+            break told;
+        }
+        assert_eq!(told.id, Some(last + 1));
+        last += 1;
+    };
+    assert_eq!((ended.name.as_str(), ended.id), ("dropped", None));
+    assert!(
+        ended.data["reason"].as_str().unwrap().contains("too slowly"),
+        "{ended:?}"
+    );
+    assert_eq!(slow.next(), None);
+    last
+}
+
 #[test]
 fn who_does_not_read_is_dropped_with_the_reason_and_nobody_else_notices() {
     let host = Host::start();
@@ -100,21 +120,7 @@ fn who_does_not_read_is_dropped_with_the_reason_and_nobody_else_notices() {
         host.add("notes", "note", "Noted", &json!(long));
         assert_eq!(quick.one().id, Some(position));
     }
-    let mut last = 0;
-    let ended = loop {
-        let told = slow.one();
-        if told.name != "event" {
-            break told;
-        }
-        assert_eq!(told.id, Some(last + 1));
-        last += 1;
-    };
-    assert_eq!((ended.name.as_str(), ended.id), ("dropped", None));
-    assert!(
-        ended.data["reason"].as_str().unwrap().contains("too slowly"),
-        "{ended:?}"
-    );
-    assert_eq!(slow.next(), None);
+    let last = ends_as_too_slow(&mut slow, "event", 0);
     assert!(last < EVENTS);
     let mut again = Follower::of(&host, "/v1/events?follow=true", Some(last));
     again.hello();
@@ -143,21 +149,7 @@ fn who_does_not_read_changes_is_dropped_and_goes_on_where_it_was() {
             assert_eq!(quick.one().id, Some(start + flush * ROWS + row));
         }
     }
-    let mut last = start;
-    let ended = loop {
-        let told = slow.one();
-        if told.name != "change" {
-            break told;
-        }
-        assert_eq!(told.id, Some(last + 1));
-        last += 1;
-    };
-    assert_eq!((ended.name.as_str(), ended.id), ("dropped", None));
-    assert!(
-        ended.data["reason"].as_str().unwrap().contains("too slowly"),
-        "{ended:?}"
-    );
-    assert_eq!(slow.next(), None);
+    let last = ends_as_too_slow(&mut slow, "change", start);
     assert!(last < start + FLUSHES * ROWS);
     let mut again = Follower::of(&host, "/v1/changes", Some(last));
     again.hello();
