@@ -11,7 +11,9 @@ const KINDS: [&str; 2] = ["projector", "upcaster"];
 const MADE: [&str; 5] = ["node_modules", "target", "build", "dist", "__pycache__"];
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    // Asked for when it runs: a compiled build script may serve a checkout that has moved.
+    let host = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    let root = Path::new(&host).join("..");
     let mut gathered = Gathered {
         root,
         table: String::from("&[\n"),

@@ -1,5 +1,6 @@
 //! Opens what a verb needs: configuration, log, tables, and a host to ask.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -185,12 +186,17 @@ pub(super) fn runtime() -> Result<Runtime> {
         .context("the asynchronous runtime cannot start")
 }
 
-/// Who runs this command, as far as the environment says; else empty.
+/// Who runs this command: as far as the environment says, else the system's number for the user; empty where neither is
+/// known.
 pub(super) fn user() -> String {
-    ["USER", "LOGNAME", "USERNAME"]
+    let named = ["USER", "LOGNAME", "USERNAME"]
         .into_iter()
-        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
-        .unwrap_or_default()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    let numbered = || {
+        let own = std::fs::metadata("/proc/self").ok()?;
+        Some(format!("uid {}", own.uid()))
+    };
+    named.or_else(numbered).unwrap_or_default()
 }
 
 /// A host in this process that does what one command asks. It is none that others could reach, and says so.
@@ -205,7 +211,7 @@ impl InProcess {
         act: impl FnOnce() -> Result<T, OperateError>,
     ) -> Result<T, OperateError> {
         let by = Some(user()).filter(|user| !user.is_empty());
-        let by = by.unwrap_or_else(|| "whoever may write the project".to_owned());
+        let by = by.unwrap_or_else(|| "somebody".to_owned());
         let log = self.0.log();
         let record = Record::new(by, None, action, log.limits());
         record.around(&**log, said, OperateError::to_string, act)
