@@ -3,6 +3,7 @@
 
 mod bell;
 mod reader;
+mod streams;
 mod watch;
 mod writer;
 

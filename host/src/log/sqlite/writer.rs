@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Files;
 use super::bell::Bell;
+use super::streams::Streams;
 use crate::log::group::{Backend, cursor_is_gone};
 use crate::log::plan::{Ask, Counter, Known, KnownEvent, KnownKey, KnownStream, Write};
 use crate::log::{ImportCursor, LogError};
@@ -13,6 +14,7 @@ pub(super) struct SqliteWriter {
     files: Files,
     connection: Connection,
     bell: Bell,
+    streams: Streams,
 }
 
 impl SqliteWriter {
@@ -22,6 +24,7 @@ impl SqliteWriter {
             files,
             connection,
             bell,
+            streams: Streams::default(),
         }
     }
 
@@ -36,7 +39,7 @@ impl SqliteWriter {
 
 impl Backend for SqliteWriter {
     fn begin(&mut self) -> Result<Counter, LogError> {
-        self.run("write to", |connection| {
+        let counter = self.run("write to", |connection| {
             // Takes the one write lock, so that the counter row is ours.
             connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
             connection
@@ -47,15 +50,20 @@ impl Backend for SqliteWriter {
                         recorded_at: row.get(1)?,
                     })
                 })
-        })
+        })?;
+        self.streams.stand_at(counter);
+        Ok(counter)
     }
 
     fn known(&mut self, ask: &Ask<'_>) -> Result<Known, LogError> {
-        self.run("read", |connection| read_known(connection, ask))
+        let known = read_known(&self.connection, ask, &mut self.streams);
+        known.map_err(|error| self.files.error("read", &error))
     }
 
     fn write(&mut self, write: &Write<'_>) -> Result<(), LogError> {
-        self.run("write to", |connection| write_rows(connection, write))
+        self.run("write to", |connection| write_rows(connection, write))?;
+        self.streams.wrote(write);
+        Ok(())
     }
 
     fn has_cursor(&mut self, cursor: &ImportCursor) -> Result<bool, LogError> {
@@ -98,11 +106,13 @@ impl Backend for SqliteWriter {
         self.run("commit to", |connection| {
             connection.prepare_cached("COMMIT")?.execute([]).map(drop)
         })?;
+        self.streams.committed();
         self.bell.ring();
         Ok(())
     }
 
     fn rollback(&mut self) {
+        self.streams.rolled_back();
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
@@ -115,7 +125,7 @@ fn to_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn read_known(connection: &Connection, ask: &Ask<'_>) -> rusqlite::Result<Known> {
+fn read_known(connection: &Connection, ask: &Ask<'_>, streams: &mut Streams) -> rusqlite::Result<Known> {
     let mut known = Known::default();
     let mut by_key = connection
         .prepare_cached("SELECT digest, position, answer FROM idempotency WHERE scope = ?1 AND key = ?2")?;
@@ -137,14 +147,21 @@ fn read_known(connection: &Connection, ask: &Ask<'_>) -> rusqlite::Result<Known>
         "SELECT stream_version, stream_type FROM events WHERE stream_id = ?1 ORDER BY stream_version DESC LIMIT 1",
     )?;
     for stream_id in &ask.streams {
-        let there = by_stream
-            .query_row([stream_id], |row| {
-                Ok(KnownStream {
-                    version: row.get(0)?,
-                    stream_type: row.get(1)?,
-                })
-            })
-            .optional()?;
+        let there = match streams.get(stream_id) {
+            Some(there) => there.clone(),
+            None => {
+                let there = by_stream
+                    .query_row([stream_id], |row| {
+                        Ok(KnownStream {
+                            version: row.get(0)?,
+                            stream_type: row.get(1)?,
+                        })
+                    })
+                    .optional()?;
+                streams.learn(stream_id, there.clone());
+                there
+            }
+        };
         if let Some(there) = there {
             known.streams.insert((*stream_id).to_owned(), there);
         }
@@ -217,11 +234,9 @@ mod tests {
     use crate::core::limits::AppendLimits;
     use crate::core::{NewEvent, Position};
     use crate::log::group::Group;
-    use crate::log::{AppendRequest, ExpectedVersion, StreamAppend, migrate, validate};
+    use crate::log::{AppendRequest, Appended, ExpectedVersion, StreamAppend, migrate, validate};
 
-    #[test]
-    fn a_full_disk_is_said_to_be_one_and_loses_nothing() {
-        let folder = tempfile::tempdir().unwrap();
+    fn files(folder: &tempfile::TempDir) -> Files {
         let files = Files {
             path: folder.path().join("log.db"),
             busy_timeout: std::time::Duration::from_millis(100),
@@ -230,38 +245,64 @@ mod tests {
             .unwrap()
             .block_on(migrate::sqlite(&files.path, files.busy_timeout))
             .unwrap();
+        files
+    }
+
+    /// One event of so many bytes into stream `a`.
+    fn append(group: &Group, bytes: usize) -> Result<Appended, LogError> {
+        let json = |text: String| RawValue::from_string(text).unwrap();
+        let event = NewEvent {
+            id: None,
+            event_type: "A".to_owned(),
+            schema_version: 1,
+            data: json(format!("\"{}\"", "x".repeat(bytes))),
+            metadata: json(r#"{"reason":"because a test says so"}"#.to_owned()),
+            occurred_at: None,
+        };
+        let stream = StreamAppend {
+            stream_id: "a".to_owned(),
+            stream_type: "order".to_owned(),
+            expected_version: ExpectedVersion::Any,
+            events: vec![event],
+        };
+        let request = AppendRequest {
+            streams: vec![stream],
+            idempotency: None,
+        };
+        group.append(validate::append(request, &AppendLimits::default()).unwrap())
+    }
+
+    #[test]
+    fn a_full_disk_is_said_to_be_one_and_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(&folder);
         let connection = files.writing().unwrap();
         // SQLite then fails as it does when the file system has no room.
         connection.pragma_update(None, "max_page_count", 100).unwrap();
         let writer = SqliteWriter::new(files.clone(), connection);
         let group = Group::start(writer, 10, Clock::system(), |_| ()).unwrap();
-        let append = |bytes: usize| {
-            let json = |text: String| RawValue::from_string(text).unwrap();
-            let event = NewEvent {
-                id: None,
-                event_type: "A".to_owned(),
-                schema_version: 1,
-                data: json(format!("\"{}\"", "x".repeat(bytes))),
-                metadata: json(r#"{"reason":"because a test says so"}"#.to_owned()),
-                occurred_at: None,
-            };
-            let stream = StreamAppend {
-                stream_id: "a".to_owned(),
-                stream_type: "order".to_owned(),
-                expected_version: ExpectedVersion::Any,
-                events: vec![event],
-            };
-            let request = AppendRequest {
-                streams: vec![stream],
-                idempotency: None,
-            };
-            group.append(validate::append(request, &AppendLimits::default()).unwrap())
-        };
+        let append = |bytes: usize| append(&group, bytes);
         assert_eq!(append(10).unwrap().position, Position(1));
         match append(1_000_000) {
             Err(LogError::Unavailable(message)) => assert!(message.contains("disk is full"), "{message}"),
             other => panic!("{other:?}"),
         }
         assert_eq!(append(10).unwrap().position, Position(2));
+    }
+
+    /// Each writer remembers what it has written, and has to notice what the other one has.
+    #[test]
+    fn two_writers_by_turns_leave_no_gap_in_a_stream() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(&folder);
+        let writers = [0, 1].map(|_| {
+            let writer = SqliteWriter::new(files.clone(), files.writing().unwrap());
+            Group::start(writer, 10, Clock::system(), |_| ()).unwrap()
+        });
+        let mut expected = 1..;
+        for writer in [0, 0, 1, 0, 1, 1, 1, 0, 0] {
+            let appended = append(&writers[writer], 10).unwrap();
+            assert_eq!(Some(appended.streams[0].version.0), expected.next());
+        }
     }
 }
