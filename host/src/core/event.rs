@@ -184,6 +184,8 @@ pub struct EventBatch {
     pub through_id: Option<EventId>,
     /// What is taken out of the events' JSON; None where they are wanted whole.
     fields: Option<Arc<Plan>>,
+    /// Whether that is said of all events that are wanted.
+    is_lean: bool,
     room: Extracted,
     extracting: Duration,
 }
@@ -200,20 +202,49 @@ impl EventBatch {
         }
     }
 
+    /// The same batch for a reader that reads these events from the log, and need not read what nobody looks at.
+    pub fn lean(mut self, filter: &EventFilter) -> Self {
+        let is_declared = |subscription: &Subscription| {
+            let declares = |plan: &Plan| {
+                subscription
+                    .event_type
+                    .as_deref()
+                    .is_some_and(|name| plan.declares(name))
+            };
+            self.fields.as_deref().is_some_and(declares)
+        };
+        self.is_lean = !filter.any_of.is_empty() && filter.any_of.iter().all(is_declared);
+        self
+    }
+
+    /// All that need be read of the events, where [`Self::push_lean`] takes them; None: they are to be read whole.
+    pub fn reads(&self) -> Option<&Plan> {
+        self.fields.as_deref().filter(|_| self.is_lean)
+    }
+
     /// Adds one event: with the fields that the projector declares of it in the place of its JSON, or whole.
     pub fn push_event(&mut self, position: Position, id: EventId, event: &packed::Event<'_>) {
-        match &self.fields {
-            Some(plan) => {
-                let is_sample = self.events.len().is_multiple_of(EXTRACTING_SAMPLE as usize);
-                let began = is_sample.then(Instant::now);
-                plan.write_event(&mut self.bytes, event, &mut self.room);
-                if let Some(began) = began {
-                    self.extracting += began.elapsed() * EXTRACTING_SAMPLE;
-                }
-            }
-            None => packed::write_event(&mut self.bytes, event),
+        if self.fields.is_none() || !self.push_lean(position, id, event) {
+            packed::write_event(&mut self.bytes, event);
+            self.events.push((position, id, self.bytes.len()));
         }
-        self.events.push((position, id, self.bytes.len()));
+    }
+
+    /// Adds one event of which no more is there than [`Self::reads`] says. False: it is not as declared, was not added,
+    /// and is to be read whole.
+    #[must_use]
+    pub fn push_lean(&mut self, position: Position, id: EventId, event: &packed::Event<'_>) -> bool {
+        let Some(plan) = &self.fields else { return false };
+        let is_sample = self.events.len().is_multiple_of(EXTRACTING_SAMPLE as usize);
+        let began = is_sample.then(Instant::now);
+        let is_written = plan.write_declared(&mut self.bytes, event, &mut self.room);
+        if let Some(began) = began {
+            self.extracting += began.elapsed() * EXTRACTING_SAMPLE;
+        }
+        if is_written {
+            self.events.push((position, id, self.bytes.len()));
+        }
+        is_written
     }
 
     /// Adds one event; `encode` writes its packed form.

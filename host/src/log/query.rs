@@ -1,15 +1,76 @@
 //! SQL that both databases share: which events to read. Pure text with bound values.
 
 use lamphouse_contract::Subscription;
+use lamphouse_contract::fields::Entry;
 
 use crate::core::event::names_reserved;
-use crate::core::{EventFilter, Position};
+use crate::core::{EventBatch, EventFilter, Position};
 
 use super::{EventQuery, LogError};
 
 /// The columns of an event, in the order in which both databases' readers expect them.
 pub(super) const COLUMNS: &str = "position, id, stream_id, stream_type, stream_version, event_type, schema_version, \
                                   data, metadata, occurred_at, recorded_at";
+
+/// The columns of [`COLUMNS`] that are wanted; in the place of another one stands an empty text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Columns(u16);
+
+/// Numbers of columns.
+pub(super) mod column {
+    pub(in crate::log) const ID: usize = 1;
+    pub(in crate::log) const STREAM_TYPE: usize = 3;
+    pub(in crate::log) const STREAM_VERSION: usize = 4;
+    pub(in crate::log) const SCHEMA_VERSION: usize = 6;
+    pub(in crate::log) const DATA: usize = 7;
+    pub(in crate::log) const METADATA: usize = 8;
+    pub(in crate::log) const OCCURRED_AT: usize = 9;
+    pub(in crate::log) const RECORDED_AT: usize = 10;
+}
+
+impl Columns {
+    /// Every one.
+    pub(super) const ALL: Self = Self(u16::MAX);
+
+    /// What has to be read for this batch.
+    pub(super) fn of(batch: &EventBatch) -> Self {
+        let Some(plan) = batch.reads() else {
+            return Self::ALL;
+        };
+        let entries = plan.entries();
+        let spared = [
+            (column::ID, entries.has(Entry::Id)),
+            (column::STREAM_TYPE, entries.has(Entry::StreamType)),
+            (column::STREAM_VERSION, entries.has(Entry::StreamVersion)),
+            (column::SCHEMA_VERSION, entries.has(Entry::SchemaVersion)),
+            (column::DATA, plan.reads_data()),
+            (column::METADATA, plan.reads_metadata()),
+            (column::OCCURRED_AT, entries.has(Entry::OccurredAt)),
+            (column::RECORDED_AT, entries.has(Entry::RecordedAt)),
+        ];
+        let spared = spared.into_iter().filter(|(_, is_read)| !is_read);
+        Self(spared.fold(u16::MAX, |columns, (column, _)| columns & !(1 << column)))
+    }
+
+    /// Whether a column is wanted, by its number.
+    pub(super) fn has(self, column: usize) -> bool {
+        self.0 & (1 << column) != 0
+    }
+
+    /// As SQL. The id is always there: a checkpoint is made of it.
+    pub(super) fn list(self) -> String {
+        let columns = COLUMNS.split(", ").enumerate();
+        let listed = columns.map(|(number, name)| match self.has(number) || number == column::ID {
+            true => name,
+            false => "''",
+        });
+        listed.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Events of one reader that are read again, whole, because they are not as declared; where there are more, all are
+/// read whole. Each costs a question to the database.
+pub(super) const READ_AGAIN_MAX: u32 = 100;
 
 /// Counts a stretch: positions above the first value and up to the second. `recorded_at` never goes back, so that its
 /// bounds are those of the first and the last event.

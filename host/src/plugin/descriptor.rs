@@ -93,7 +93,7 @@ pub(super) fn upcaster_problems(descriptor: &UpcasterDescriptor) -> Vec<String> 
 
 /// Unknown options are refused, so that later ones can mean something.
 fn option_problems(options: &[(String, String)]) -> Vec<String> {
-    let mut problems = Vec::new();
+    let mut problems = fields::check(options);
     if options.len() > OPTIONS_MAX {
         problems.push(format!(
             "{} options are given; at most {OPTIONS_MAX} are allowed",
@@ -103,9 +103,7 @@ fn option_problems(options: &[(String, String)]) -> Vec<String> {
     for (index, (key, value)) in options.iter().take(OPTIONS_MAX).enumerate() {
         match (key.as_str(), value.as_str()) {
             ("partition", "stream") => {}
-            (fields::OPTION, declared) => {
-                problems.extend(fields::Plan::parse(declared).err().unwrap_or_default())
-            }
+            (fields::OPTION | fields::ENTRIES_OPTION, _) => {}
             ("partition", value) => {
                 problems.push(format!(
                     "option 'partition' is '{}'; this host knows 'stream'",
@@ -113,7 +111,7 @@ fn option_problems(options: &[(String, String)]) -> Vec<String> {
                 ));
             }
             (key, _) => problems.push(format!(
-                "option '{}' is unknown to this host; it knows 'fields' and 'partition'",
+                "option '{}' is unknown to this host; it knows 'entries', 'fields' and 'partition'",
                 shown(key)
             )),
         }

@@ -202,7 +202,7 @@ impl Reading {
 
     fn new_batch(&self) -> EventBatch {
         // Upcasters take whole events; what comes out of them has its fields taken out then.
-        EventBatch::with_fields(self.fields.clone().filter(|_| self.upcasting.is_none()))
+        EventBatch::with_fields(self.fields.clone().filter(|_| self.upcasting.is_none())).lean(&self.filter)
     }
 
     /// The next events that are wanted.

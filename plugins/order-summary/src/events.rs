@@ -70,6 +70,7 @@ pub(crate) fn subscribe(plugin: Plugin) -> Plugin {
         .on_fields::<Header>("CreditNoteIssued")
         .on_fields::<Header>("AdjustmentOpened")
         .on_fields::<Line>("LineAdjusted")
+        .entries([Entry::OccurredAt])
 }
 
 /// The header that an event is, or has.

@@ -52,7 +52,7 @@ impl Projector for StreamSeal {
             },
             None => Seal {
                 stream_id: event.stream_id.into(),
-                stream_type: event.stream_type.into(),
+                stream_type: event.stream_type().into(),
                 events: 1,
                 seal,
                 first_at: at,
@@ -71,12 +71,12 @@ pub fn seal(last: &str, event: &Event<'_>) -> Result<String> {
     let metadata: Value = serde_json::from_str(event.metadata)?;
     let mut digest = Sha256::new();
     digest.update(last);
-    digest.update(event.stream_version.to_be_bytes());
-    digest.update(event.schema_version.to_be_bytes());
+    digest.update(event.stream_version().to_be_bytes());
+    digest.update(event.schema_version().to_be_bytes());
     digest.update(event.occurred_at().micros().to_be_bytes());
     // `Value` keeps the fields of an object sorted.
     for part in [
-        event.id,
+        event.id(),
         event.event_type,
         &data.to_string(),
         &metadata.to_string(),

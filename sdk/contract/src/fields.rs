@@ -4,11 +4,14 @@
 //! metadata: JSON Pointers (RFC 6901) into `{"data": …, "metadata": …}`, each with a type. The host then hands over the
 //! values instead of the text, and the plugin needs no JSON parser on its way. An event whose JSON is not as declared
 //! comes whole, and so may any other: [`Plan::extract`] is for both sides the one word on what the values are.
+//! It may also name the [`Entries`] that it reads beside the JSON, so that the others need not be read from the log.
 
+mod entries;
 mod extract;
 #[cfg(test)]
 mod tests;
 
+pub use entries::{ENTRIES_OPTION, Entries, Entry};
 pub use extract::Extracted;
 use serde::{Deserialize, Serialize};
 
@@ -85,10 +88,30 @@ pub fn spell<'a>(events: impl IntoIterator<Item = (&'a str, &'a [Field<'a>])>) -
     serde_json::to_string(&spelled).expect("invariant: texts and lists are JSON")
 }
 
+/// What is wrong with what a descriptor's options declare of events, a sentence each.
+pub fn check(options: &[(String, String)]) -> Vec<String> {
+    let text = |name: &str| options.iter().find(|(key, _)| key == name).map(|(_, text)| text);
+    let declared = text(OPTION);
+    let mut problems = declared
+        .and_then(|text| Plan::parse(text).err())
+        .unwrap_or_default();
+    if let Some(named) = text(ENTRIES_OPTION) {
+        problems.extend(Entries::parse(named).err());
+        if declared.is_none() {
+            problems.push(format!(
+                "option '{ENTRIES_OPTION}' is of events whose fields are declared, but there is no option '{OPTION}': an event \
+                 that comes whole has all entries"
+            ));
+        }
+    }
+    problems
+}
+
 /// What is declared of all event types, ready to be taken out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     events: Vec<EventPlan>,
+    entries: Entries,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,6 +224,27 @@ impl Plan {
         }
         self.events.push(plan);
         Ok(())
+    }
+
+    /// The same, of whose events no other entries are read than these.
+    #[must_use]
+    pub fn reading(self, entries: Entries) -> Self {
+        Self { entries, ..self }
+    }
+
+    /// Which entries are read of the events whose fields are declared.
+    pub fn entries(&self) -> Entries {
+        self.entries
+    }
+
+    /// Whether a field within the data of some event is declared.
+    pub fn reads_data(&self) -> bool {
+        self.events.iter().any(|plan| plan.data.is_some())
+    }
+
+    /// Whether a field within the metadata of some event is declared.
+    pub fn reads_metadata(&self) -> bool {
+        self.events.iter().any(|plan| plan.metadata.is_some())
     }
 
     /// Whether fields of this event type are declared.

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Value;
-use crate::fields::{self, Plan};
+use crate::fields::{self, Entries, Plan};
 
 /// The declared type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -81,16 +81,22 @@ impl Descriptor {
     /// What it declares that it reads of its events' JSON; None where it takes all events whole. A text that cannot be
     /// read, which no checked descriptor has, declares nothing.
     pub fn field_plan(&self) -> Option<Plan> {
-        let (_, declared) = self.options.iter().find(|(key, _)| key == fields::OPTION)?;
-        Plan::parse(declared).ok()
+        let plan = Plan::parse(self.option(fields::OPTION)?).ok()?;
+        Some(match self.option(fields::ENTRIES_OPTION) {
+            Some(named) => plan.reading(Entries::parse(named).ok()?),
+            None => plan,
+        })
+    }
+
+    fn option(&self, name: &str) -> Option<&str> {
+        let found = self.options.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
     }
 
     /// Whether it declares `partition = stream`: each row depends on the events of one stream, whose id is the first
     /// column of the row's key.
     pub fn is_partitioned_by_stream(&self) -> bool {
-        self.options
-            .iter()
-            .any(|(key, value)| key == "partition" && value == "stream")
+        self.option("partition") == Some("stream")
     }
 }
 

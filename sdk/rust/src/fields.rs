@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use lamphouse_contract::fields::{Extracted, Field, FieldKind, Plan};
+use lamphouse_contract::fields::{Entries, Extracted, Field, FieldKind, Plan};
 use lamphouse_contract::packed::Reader;
 use lamphouse_contract::{Decimal, ValueRef};
 use serde::Deserialize;
@@ -156,9 +156,16 @@ pub(crate) struct Declared<'a> {
     fields: &'static [Field<'static>],
     /// The values, or why there are none.
     values: Result<&'a [u8], &'a str>,
+    entries: Entries,
 }
 
 impl<'a> Declared<'a> {
+    /// The entries that the projector reads.
+    #[inline]
+    pub(crate) fn entries(&self) -> Entries {
+        self.entries
+    }
+
     #[track_caller]
     #[inline]
     pub(crate) fn read<T: EventFields<'a>>(&self, event_type: &str) -> Result<T> {
@@ -207,7 +214,7 @@ impl OwnFields {
         let mut plan = None;
         let mut room = Extracted::default();
         for (place, event) in events.iter().enumerate() {
-            if event.fields.is_some() || plugin.declared(event.event_type).is_none() {
+            if event.is_declared() || plugin.declared(event.event_type).is_none() {
                 continue;
             }
             let plan = match &plan {
@@ -215,8 +222,10 @@ impl OwnFields {
                 None => plan.insert(plugin.field_plan()?),
             };
             own.places.push(place);
-            own.values
-                .push(plan.extract(event, &mut room).map(|_| room.values().to_vec()));
+            own.values.push(
+                plan.extract(&event.stored(), &mut room)
+                    .map(|_| room.values().to_vec()),
+            );
         }
         Ok(own)
     }
@@ -226,7 +235,7 @@ impl OwnFields {
         for (&place, values) in self.places.iter().zip(&self.values) {
             let event = &mut events[place];
             let values = values.as_deref().map_err(String::as_str);
-            *event = Event::new(**event, plugin.declared_as(event.event_type, values));
+            *event = event.with_declared(plugin.declared_as(event.event_type, values));
         }
     }
 }
@@ -240,7 +249,11 @@ impl Plugin {
         values: Result<&'a [u8], &'a str>,
     ) -> Option<Declared<'a>> {
         let fields = self.declared(event_type)?;
-        Some(Declared { fields, values })
+        Some(Declared {
+            fields,
+            values,
+            entries: self.entries,
+        })
     }
 
     fn declared(&self, event_type: &str) -> Option<&'static [Field<'static>]> {

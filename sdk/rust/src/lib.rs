@@ -146,7 +146,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! The rows are the same, and so are the tests: the harness does as the host does.
+//! The rows are the same, and so are the tests: the harness does as the host does. [`Plugin::entries`] then says which of
+//! an event's other entries (id, versions, times) are read at all: what nobody reads stays in the log.
 //!
 //! # What a projector may not do
 //!
@@ -190,6 +191,7 @@ pub use field::{Field, IntoField, Json, Number};
 pub use fields::{EventFields, FieldValues, FromField};
 /// The contract that the host and this SDK share.
 pub use lamphouse_contract as contract;
+pub use lamphouse_contract::fields::Entry;
 pub use lamphouse_contract::{Date, Decimal, DecimalError, Timestamp, TimestampError};
 pub use lamphouse_sdk_macros::{EventFields, Row};
 pub use plugin::Plugin;
@@ -202,7 +204,7 @@ pub use upcaster::{Rules, Today, Upcaster};
 /// What a plugin's source usually needs.
 pub mod prelude {
     pub use crate::{
-        Context as _, Decimal, Error, Event, EventFields, Json, Plugin, Projector, Result, Row, Rules,
+        Context as _, Decimal, Entry, Error, Event, EventFields, Json, Plugin, Projector, Result, Row, Rules,
         Tables, Timestamp, Today, Upcaster, Wanted, fault,
     };
 }

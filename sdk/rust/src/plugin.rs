@@ -1,6 +1,6 @@
 use std::any::TypeId;
 
-use lamphouse_contract::fields::{self, Field};
+use lamphouse_contract::fields::{self, Entries, Entry, Field};
 use lamphouse_contract::{Descriptor, Subscription};
 
 use crate::{EventFields, Row};
@@ -21,6 +21,8 @@ pub struct Plugin {
     pub(crate) rows: Vec<TypeId>,
     /// Event types of which all that is read is declared.
     pub(crate) fields: Vec<(String, &'static [Field<'static>])>,
+    /// All that is read beside it of those events.
+    pub(crate) entries: Entries,
 }
 
 impl Plugin {
@@ -39,6 +41,7 @@ impl Plugin {
             descriptor,
             rows: Vec::new(),
             fields: Vec::new(),
+            entries: Entries::ALL,
         }
     }
 
@@ -62,6 +65,24 @@ impl Plugin {
     pub fn on_without_data(mut self, event_type: &str) -> Self {
         self.fields.push((event_type.into(), &[]));
         self.on(event_type)
+    }
+
+    /// Says which entries are read of the events that come with [`Self::on_fields`] or [`Self::on_without_data`], beside
+    /// position, part, stream id and event type, which always are. The others need not be read from the log, which makes
+    /// rebuilds quicker; to read one all the same is a panic. Without this, all are read.
+    ///
+    /// ```
+    /// # use lamphouse_sdk::prelude::*;
+    /// # #[derive(EventFields)] struct Placed<'a> { customer: &'a str }
+    /// let plugin = Plugin::new("orders", "1.0.0")
+    ///     .on_fields::<Placed>("OrderPlaced")
+    ///     .entries([Entry::OccurredAt]);
+    /// ```
+    #[must_use]
+    pub fn entries(mut self, read: impl IntoIterator<Item = Entry>) -> Self {
+        let read: Vec<Entry> = read.into_iter().collect();
+        self.entries = read.iter().copied().collect();
+        self.option(fields::ENTRIES_OPTION, &Entries::spell(&read))
     }
 
     /// Takes all events of streams of this type.

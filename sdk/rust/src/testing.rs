@@ -155,13 +155,7 @@ impl<P: Projector> Harness<P> {
         let plugin = P::describe();
         let mut errors = semantics::check(&plugin.descriptor);
         let descriptor = plugin.clone().into_descriptor();
-        for (_, declared) in descriptor
-            .options
-            .iter()
-            .filter(|(name, _)| name == fields::OPTION)
-        {
-            errors.extend(fields::Plan::parse(declared).err().unwrap_or_default());
-        }
+        errors.extend(fields::check(&descriptor.options));
         assert!(
             errors.is_empty(),
             "the host would refuse this projector:\n- {}",

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use lamphouse_sdk::contract::fields::{Extracted, OPTION, Plan};
+use lamphouse_sdk::contract::fields::Extracted;
 use lamphouse_sdk::contract::packed;
 use lamphouse_sdk::native::{self, Tables as NativeTables};
 use lamphouse_sdk::prelude::*;
@@ -51,6 +51,7 @@ impl Projector for Lines {
             .on_without_data("Shipped")
             .on("Undeclared")
             .on_fields::<Other>("Misread")
+            .entries([Entry::StreamVersion])
             .table::<LineRow>()
     }
 
@@ -69,7 +70,8 @@ impl Projector for Lines {
                     shipped: false,
                 })
             }
-            "Shipped" if event.stream_version > 2 => event.data::<serde_json::Value>().map(|_| ()),
+            "Shipped" if event.stream_version() > 2 => event.data::<serde_json::Value>().map(|_| ()),
+            "Shipped" if event.stream_id == "curious" => fault!("happened at {:?}", event.occurred_at()),
             "Shipped" => tables.patch(event.stream_id, [LineRow::SHIPPED.set(true)]),
             "Undeclared" => event.fields::<LineAdded>().map(|_| ()),
             _ => event.fields::<LineAdded>().map(|_| ()),
@@ -166,16 +168,20 @@ impl NativeTables for NoTables {
     }
 }
 
+#[test]
+#[should_panic(expected = "OccurredAt of Shipped is read, but describe() says by .entries(…) that it is not")]
+fn an_entry_that_was_not_named_is_not_read() {
+    let mut harness = Harness::<Lines>::new();
+    harness.given("curious", "Shipped", serde_json::json!({}));
+    let _ = harness.run();
+}
+
 /// The host may take the fields out or leave the events whole, event by event.
 #[test]
 fn the_same_changes_come_of_fields_and_of_whole_events() {
     let harness = Harness::<Lines>::new();
-    let option = harness
-        .descriptor()
-        .options
-        .into_iter()
-        .find_map(|(name, value)| (name == OPTION).then_some(value));
-    let plan = Plan::parse(&option.unwrap()).unwrap();
+    let plan = harness.descriptor().field_plan().unwrap();
+    assert!(plan.entries().has(Entry::StreamVersion) && !plan.entries().has(Entry::Id));
     let data = r#"{"sku":"a \"b\"","quantity":3,"price":{"amount":"2.5"},"tags":["x"],"gift":null}"#;
     let event = packed::Event {
         position: 1,

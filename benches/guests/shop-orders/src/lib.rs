@@ -72,6 +72,7 @@ impl Projector for ShopOrders {
             .on_without_data("OrderPaid")
             .on_without_data("OrderShipped")
             .on_fields::<Header>("OrderCancelled")
+            .entries([Entry::OccurredAt])
             .table::<Order>()
             .table::<Customer>()
     }

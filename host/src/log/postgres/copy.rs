@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::Server;
 use crate::core::{EventBatch, EventId, Position};
+use crate::log::query::{Columns, column};
 
 /// Bytes collected before they go to the reader's thread. A hand-over costs some microseconds.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -104,6 +105,8 @@ pub(super) struct Decoder {
 pub(super) enum Step {
     /// One event was added to the batch.
     Event,
+    /// The event at this position is not as declared, was not added, and is to be read whole.
+    ReadAgain(Position),
     /// The bytes end inside something.
     More,
     /// The copy ends here.
@@ -122,8 +125,8 @@ impl Decoder {
         self.at = 0;
     }
 
-    /// Decodes the next event into the batch.
-    pub(super) fn step(&mut self, batch: &mut EventBatch) -> Result<Step, String> {
+    /// Decodes the next event, of which these columns were copied, into the batch.
+    pub(super) fn step(&mut self, columns: Columns, batch: &mut EventBatch) -> Result<Step, String> {
         let rest = &self.bytes[self.at..];
         if !self.in_rows {
             let Some(header) = header(rest)? else {
@@ -131,7 +134,7 @@ impl Decoder {
             };
             self.at += header;
             self.in_rows = true;
-            return self.step(batch);
+            return self.step(columns, batch);
         }
         let Some(count) = rest.first_chunk::<2>() else {
             return Ok(Step::More);
@@ -144,9 +147,9 @@ impl Decoder {
         let Some((fields, end)) = fields(rest)? else {
             return Ok(Step::More);
         };
-        push(&fields, batch)?;
+        let step = push(&fields, columns, batch)?;
         self.at += end;
-        Ok(Step::Event)
+        Ok(step)
     }
 }
 
@@ -186,8 +189,12 @@ fn fields(row: &[u8]) -> Result<Option<(Fields<'_>, usize)>, String> {
     Ok(Some((fields, at)))
 }
 
-fn push(fields: &Fields<'_>, batch: &mut EventBatch) -> Result<(), String> {
-    let big = |index: usize| Ok::<_, String>(i64::from_be_bytes(fixed_size(fields[index])?));
+fn push(fields: &Fields<'_>, columns: Columns, batch: &mut EventBatch) -> Result<Step, String> {
+    let big = |index: usize| match columns.has(index) {
+        true => Ok::<_, String>(i64::from_be_bytes(fixed_size(fields[index])?)),
+        false => Ok(0),
+    };
+    // What is not wanted was copied as an empty text.
     let text = |index: usize| std::str::from_utf8(fields[index]).map_err(|error| error.to_string());
     let position = Position::from_i64(big(0)?);
     let id = Uuid::from_bytes(fixed_size(fields[1])?);
@@ -195,20 +202,30 @@ fn push(fields: &Fields<'_>, batch: &mut EventBatch) -> Result<(), String> {
     let event = packed::Event {
         position: position.0,
         part: 0,
-        id: id.hyphenated().encode_lower(&mut id_text),
+        id: match columns.has(column::ID) {
+            true => id.hyphenated().encode_lower(&mut id_text),
+            false => "",
+        },
         stream_id: text(2)?,
-        stream_type: text(3)?,
-        stream_version: big(4)?.unsigned_abs(),
+        stream_type: text(column::STREAM_TYPE)?,
+        stream_version: big(column::STREAM_VERSION)?.unsigned_abs(),
         event_type: text(5)?,
-        schema_version: i32::from_be_bytes(fixed_size(fields[6])?).unsigned_abs(),
-        data: text(7)?,
-        metadata: text(8)?,
-        occurred_at: big(9)? + EPOCH_2000_MICROS,
-        recorded_at: big(10)? + EPOCH_2000_MICROS,
+        schema_version: match columns.has(column::SCHEMA_VERSION) {
+            true => i32::from_be_bytes(fixed_size(fields[column::SCHEMA_VERSION])?).unsigned_abs(),
+            false => 0,
+        },
+        data: text(column::DATA)?,
+        metadata: text(column::METADATA)?,
+        occurred_at: big(column::OCCURRED_AT)? + EPOCH_2000_MICROS,
+        recorded_at: big(column::RECORDED_AT)? + EPOCH_2000_MICROS,
         fields: None,
     };
-    batch.push_event(position, EventId(id), &event);
-    Ok(())
+    if columns == Columns::ALL {
+        batch.push_event(position, EventId(id), &event);
+    } else if !batch.push_lean(position, EventId(id), &event) {
+        return Ok(Step::ReadAgain(position));
+    }
+    Ok(Step::Event)
 }
 
 fn fixed_size<const N: usize>(bytes: &[u8]) -> Result<[u8; N], String> {

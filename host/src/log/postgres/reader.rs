@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::copy::{Chunk, Copier, Decoder, Step};
 use super::{Server, TABLE, bind_all, heads};
 use crate::core::{EventBatch, EventFilter, EventId, Position};
-use crate::log::query::{self, Bound, COLUMNS};
+use crate::log::query::{self, Bound, COLUMNS, Columns, READ_AGAIN_MAX};
 use crate::log::reading::{backwards, finish_batch};
 use crate::log::route::{Measures, Route, Wanted, Way};
 use crate::log::{Head, LogError, LogReader};
@@ -43,6 +43,8 @@ pub(super) struct PostgresReader {
     connection: Option<PgConnection>,
     copier: Option<Copier>,
     range: Option<Range>,
+    /// Events that were not as declared, and were read again.
+    read_again: u32,
 }
 
 /// How much is read in which way.
@@ -66,6 +68,7 @@ struct Range {
     /// What has been read.
     at: Position,
     end: Position,
+    columns: Columns,
     decoder: Decoder,
 }
 
@@ -94,6 +97,7 @@ impl PostgresReader {
             connection: None,
             copier: None,
             range: None,
+            read_again: 0,
         }
     }
 
@@ -129,10 +133,12 @@ impl PostgresReader {
                     after = self.fetch(&positions, end, events_max, bytes_max, batch)?;
                     continue;
                 }
-                self.begin_range(
-                    after,
-                    Position(end.0.min(after.0 + self.ranges.copy_positions_max)),
-                );
+                let end = Position(end.0.min(after.0 + self.ranges.copy_positions_max));
+                let columns = match self.read_again {
+                    0..READ_AGAIN_MAX => Columns::of(batch),
+                    _ => Columns::ALL,
+                };
+                self.begin_range(after, end, columns);
             }
             after = self.copy(&fits, batch)?;
         }
@@ -190,15 +196,16 @@ impl PostgresReader {
         Ok(end)
     }
 
-    fn begin_range(&mut self, after: Position, end: Position) {
+    fn begin_range(&mut self, after: Position, end: Position, columns: Columns) {
         let copier = self.copier.get_or_insert_with(|| Copier::start(&self.server));
         copier.ask(format!(
             "COPY ({}) TO STDOUT (FORMAT binary)",
-            copied(after, end, &self.literal)
+            copied(columns, after, end, &self.literal)
         ));
         self.range = Some(Range {
             at: after,
             end,
+            columns,
             decoder: Decoder::default(),
         });
     }
@@ -217,12 +224,18 @@ impl PostgresReader {
         while fits(batch) {
             let step = range
                 .decoder
-                .step(batch)
+                .step(range.columns, batch)
                 .map_err(|error| format!("the copy holds {error}"));
             let problem = match step {
                 Ok(Step::Event) => {
                     range.at = batch.position(batch.len() - 1);
                     continue;
+                }
+                Ok(Step::ReadAgain(position)) => {
+                    range.at = position;
+                    self.read_again += 1;
+                    let room = batch.len() + 1;
+                    return self.fetch(&[position.as_i64()], position, room, usize::MAX, batch);
                 }
                 Ok(Step::More | Step::End) => match self.server.run("read", copier.next()) {
                     Ok(Chunk::Bytes(bytes)) => {
@@ -287,9 +300,10 @@ fn fetched(condition: &str) -> String {
 }
 
 /// What a range's COPY copies.
-fn copied(after: Position, end: Position, literal: &str) -> String {
+fn copied(columns: Columns, after: Position, end: Position, literal: &str) -> String {
+    let columns = columns.list();
     format!(
-        "SELECT {COLUMNS} FROM {TABLE} WHERE position > {after} AND position <= {end}{literal} ORDER BY position"
+        "SELECT {columns} FROM {TABLE} WHERE position > {after} AND position <= {end}{literal} ORDER BY position"
     )
 }
 

@@ -3,6 +3,8 @@
 //! No plan is left to SQLite's guess: a range is read by position alone, and who wants few of the event types goes by
 //! the index on them.
 
+use std::ops::Range;
+
 use lamphouse_contract::packed;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Statement};
@@ -10,7 +12,7 @@ use uuid::Uuid;
 
 use super::Files;
 use crate::core::{EventBatch, EventFilter, EventId, Position};
-use crate::log::query::{self, Bound, COLUMNS};
+use crate::log::query::{self, Bound, COLUMNS, Columns, READ_AGAIN_MAX, column};
 use crate::log::reading::{backwards, finish_batch};
 use crate::log::route::{Measures, Route, Wanted, Way};
 use crate::log::{Head, LogError, LogReader};
@@ -26,11 +28,13 @@ pub(super) struct SqliteReader {
     /// None when the filter cannot match.
     route: Option<Route>,
     statements: Statements,
+    /// Events that were not as declared, and were read again.
+    read_again: u32,
 }
 
 /// The texts of the statements that read events. What the filter says is bound from place 4 on.
 struct Statements {
-    range: String,
+    condition: String,
     one: String,
     values: Vec<Bound>,
 }
@@ -43,14 +47,19 @@ impl Statements {
             format!("?{}", values.len() + 3)
         })
         .map_or_else(String::new, |condition| format!(" AND {condition}"));
-        let of = |position: &str, rest: &str| {
-            format!("SELECT {COLUMNS} FROM events NOT INDEXED WHERE {position}{condition}{rest}")
-        };
         Self {
-            range: of("position > ?1 AND position <= ?2", " ORDER BY position LIMIT ?3"),
-            one: of("position = ?1", ""),
+            one: format!("SELECT {COLUMNS} FROM events NOT INDEXED WHERE position = ?1{condition}"),
+            condition,
             values,
         }
+    }
+
+    fn range(&self, columns: Columns) -> String {
+        format!(
+            "SELECT {} FROM events NOT INDEXED WHERE position > ?1 AND position <= ?2{} ORDER BY position LIMIT ?3",
+            columns.list(),
+            self.condition
+        )
     }
 
     fn bind(&self, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
@@ -83,6 +92,7 @@ impl SqliteReader {
             connection,
             route: possible.as_ref().map(|filter| Route::new(filter, measures)),
             statements: Statements::new(possible.as_ref().unwrap_or(filter)),
+            read_again: 0,
         })
     }
 
@@ -100,7 +110,11 @@ impl SqliteReader {
         while after < until && room.is_left(batch) {
             after = match route.way(after, until, |wanted| look_up(connection, wanted))? {
                 Way::Through { end } => {
-                    go_through(connection, statements, after, end, room, batch)?;
+                    let columns = match self.read_again {
+                        0..READ_AGAIN_MAX => Columns::of(batch),
+                        _ => Columns::ALL,
+                    };
+                    self.read_again += go_through(connection, statements, columns, after..end, room, batch)?;
                     end
                 }
                 Way::By { positions, end } => {
@@ -135,27 +149,44 @@ fn look_up(connection: &Connection, wanted: Wanted<'_>) -> rusqlite::Result<Vec<
     Ok(found)
 }
 
-/// Adds what matches in a range.
+/// Adds what matches after one position and up to another; gives how many events were not as declared, and were read
+/// again.
 fn go_through(
     connection: &Connection,
     statements: &Statements,
-    after: Position,
-    end: Position,
+    columns: Columns,
+    positions: Range<Position>,
     room: Room,
     batch: &mut EventBatch,
-) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(&statements.range)?;
-    statement.raw_bind_parameter(1, after.as_i64())?;
-    statement.raw_bind_parameter(2, end.as_i64())?;
+) -> rusqlite::Result<u32> {
+    let mut read_again = 0;
+    let mut statement = connection.prepare_cached(&statements.range(columns))?;
+    statement.raw_bind_parameter(1, positions.start.as_i64())?;
+    statement.raw_bind_parameter(2, positions.end.as_i64())?;
     let events_max = i64::try_from(room.events_max - batch.len()).unwrap_or(i64::MAX);
     statement.raw_bind_parameter(3, events_max)?;
     statements.bind(&mut statement)?;
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
-        push(row, batch)?;
+        if !push(row, columns, batch)? {
+            let mut one = connection.prepare_cached(&statements.one)?;
+            statements.bind(&mut one)?;
+            go_to(&mut one, row.get(0)?, batch)?;
+            read_again += 1;
+        }
         if !room.is_left(batch) {
             break;
         }
+    }
+    Ok(read_again)
+}
+
+/// Adds the event at a position, whole, by the statement for one.
+fn go_to(statement: &mut Statement<'_>, position: i64, batch: &mut EventBatch) -> rusqlite::Result<()> {
+    statement.raw_bind_parameter(1, position)?;
+    let mut rows = statement.raw_query();
+    if let Some(row) = rows.next()? {
+        push(row, Columns::ALL, batch)?;
     }
     Ok(())
 }
@@ -173,11 +204,7 @@ fn go_by(
     let mut statement = connection.prepare_cached(&statements.one)?;
     statements.bind(&mut statement)?;
     for position in positions {
-        statement.raw_bind_parameter(1, position)?;
-        let mut rows = statement.raw_query();
-        if let Some(row) = rows.next()? {
-            push(row, batch)?;
-        }
+        go_to(&mut statement, *position, batch)?;
         if !room.is_left(batch) {
             break;
         }
@@ -211,9 +238,16 @@ impl LogReader for SqliteReader {
     }
 }
 
-fn push(row: &Row<'_>, batch: &mut EventBatch) -> rusqlite::Result<()> {
-    let number = |index| row.get_ref(index)?.as_i64().map_err(rusqlite::Error::from);
-    let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
+/// Adds an event of which these columns were read; false where it is to be read whole.
+fn push(row: &Row<'_>, columns: Columns, batch: &mut EventBatch) -> rusqlite::Result<bool> {
+    let number = |index| match columns.has(index) {
+        true => row.get_ref(index)?.as_i64().map_err(rusqlite::Error::from),
+        false => Ok(0),
+    };
+    let text = |index| match columns.has(index) {
+        true => row.get_ref(index)?.as_str().map_err(rusqlite::Error::from),
+        false => Ok(""),
+    };
     let position = Position::from_i64(number(0)?);
     let id = match row.get_ref(1)? {
         ValueRef::Blob(bytes) => Uuid::from_slice(bytes).ok(),
@@ -225,20 +259,26 @@ fn push(row: &Row<'_>, batch: &mut EventBatch) -> rusqlite::Result<()> {
     let event = packed::Event {
         position: position.0,
         part: 0,
-        id: id.hyphenated().encode_lower(&mut id_text),
+        id: match columns.has(column::ID) {
+            true => id.hyphenated().encode_lower(&mut id_text),
+            false => "",
+        },
         stream_id: text(2)?,
-        stream_type: text(3)?,
-        stream_version: number(4)?.unsigned_abs(),
+        stream_type: text(column::STREAM_TYPE)?,
+        stream_version: number(column::STREAM_VERSION)?.unsigned_abs(),
         event_type: text(5)?,
-        schema_version: u32::try_from(number(6)?).unwrap_or(u32::MAX),
-        data: text(7)?,
-        metadata: text(8)?,
-        occurred_at: number(9)?,
-        recorded_at: number(10)?,
+        schema_version: u32::try_from(number(column::SCHEMA_VERSION)?).unwrap_or(u32::MAX),
+        data: text(column::DATA)?,
+        metadata: text(column::METADATA)?,
+        occurred_at: number(column::OCCURRED_AT)?,
+        recorded_at: number(column::RECORDED_AT)?,
         fields: None,
     };
-    batch.push_event(position, EventId(id), &event);
-    Ok(())
+    if columns == Columns::ALL {
+        batch.push_event(position, EventId(id), &event);
+        return Ok(true);
+    }
+    Ok(batch.push_lean(position, EventId(id), &event))
 }
 
 #[cfg(test)]
@@ -298,7 +338,7 @@ mod tests {
                 ["SEARCH events USING COVERING INDEX events_by_type (event_type=? AND rowid>? AND rowid<?)"]
             );
             assert_eq!(
-                plan(connection, &reader.statements.range),
+                plan(connection, &reader.statements.range(Columns::ALL)),
                 ["SEARCH events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"]
             );
             assert_eq!(

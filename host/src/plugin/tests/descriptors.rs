@@ -73,7 +73,7 @@ fn all_that_is_wrong_with_a_descriptor_is_listed() {
     - table 'a': the primary key names column 77, but there are 6 (they count from 0)
     - table 'a': the primary key names column 77, but there are 6 (they count from 0)
     - option 'partition' is 'hash'; this host knows 'stream'
-    - option 'speed' is unknown to this host; it knows 'fields' and 'partition'
+    - option 'speed' is unknown to this host; it knows 'entries', 'fields' and 'partition'
     "#);
 }
 
@@ -104,4 +104,9 @@ fn declared_fields_are_of_the_packed_lane() {
             .to_string()
             .contains("option 'fields' is not of the form")
     );
+    assert_snapshot!(option("entries:weather"), @r#"
+    the plugin's descriptor is not valid:
+    - option 'entries' is not of the form ["stream_version", "occurred_at"]: expected value at line 1 column 1
+    - option 'entries' is of events whose fields are declared, but there is no option 'fields': an event that comes whole has all entries
+    "#);
 }

@@ -429,7 +429,7 @@ fn long_names_are_cut_in_the_message() {
     the plugin's descriptor is not valid: version 'longlonglonglonglonglonglonglonglonglong…' must be 1 to 64 visible ASCII characters
     the plugin's descriptor is not valid: table name 'longlonglonglonglonglonglonglonglonglong…' has 1000000 bytes; at most 48 are allowed
     the plugin's descriptor is not valid: table 'puppet': column name 'longlonglonglonglonglonglonglonglonglong…' has 1000000 bytes; at most 48 are allowed
-    the plugin's descriptor is not valid: option 'longlonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglong…' is unknown to this host; it knows 'fields' and 'partition'
+    the plugin's descriptor is not valid: option 'longlonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglong…' is unknown to this host; it knows 'entries', 'fields' and 'partition'
     the plugin's descriptor is not valid: a subscription names stream type 'longlonglonglonglonglonglonglonglonglong…', which has more than 256 bytes or a U+0000, as no event's has
     the plugin's descriptor is not valid: a subscription names event type 'Put�', which has more than 256 bytes or a U+0000, as no event's has
     "#);

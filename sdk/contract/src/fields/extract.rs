@@ -62,17 +62,25 @@ impl Plan {
     /// Writes an event with its declared fields in the place of data and metadata; whole, where none are declared or
     /// its JSON is not as declared.
     pub fn write_event(&self, out: &mut Vec<u8>, event: &Event<'_>, room: &mut Extracted) {
-        if event.fields.is_none() && matches!(self.extract(event, room), Ok(true)) {
+        if event.fields.is_some() || !self.write_declared(out, event, room) {
+            packed::write_event(out, event);
+        }
+    }
+
+    /// Writes an event with its declared fields in the place of data and metadata. False: none are declared, or its JSON
+    /// is not as declared, and nothing was written. Of the event, only what this plan reads need be there.
+    pub fn write_declared(&self, out: &mut Vec<u8>, event: &Event<'_>, room: &mut Extracted) -> bool {
+        let is_declared = matches!(self.extract(event, room), Ok(true));
+        if is_declared {
             let event = Event {
                 data: "",
                 metadata: "",
                 fields: Some(&room.values),
                 ..*event
             };
-            packed::write_event(out, &event);
-        } else {
-            packed::write_event(out, event);
+            packed::write_event_with(out, &event, self.entries);
         }
+        is_declared
     }
 }
 

@@ -166,3 +166,72 @@ fn the_option_is_spelled_and_read() {
         assert!(problems[0].contains(problem), "{problems:?}");
     }
 }
+
+#[test]
+fn only_events_whose_fields_are_declared_come_without_other_entries() {
+    let options = [
+        (OPTION, spell([("E", &[][..])])),
+        (
+            ENTRIES_OPTION,
+            Entries::spell(&[Entry::StreamVersion, Entry::OccurredAt]),
+        ),
+    ]
+    .map(|(name, text)| (name.to_owned(), text));
+    assert_eq!(options[1].1, r#"["stream_version","occurred_at"]"#);
+    assert_eq!(check(&options), [""; 0]);
+    let descriptor = crate::Descriptor {
+        name: String::new(),
+        version: String::new(),
+        subscriptions: vec![],
+        tables: vec![],
+        options: options.to_vec(),
+    };
+    let plan = descriptor.field_plan().unwrap();
+    let stored = Event {
+        id: "an id",
+        stream_version: 9,
+        schema_version: 3,
+        occurred_at: -7,
+        recorded_at: 8,
+        ..event("E", "{}")
+    };
+    let written = |event: &Event<'_>| {
+        let mut bytes = Vec::new();
+        plan.write_event(&mut bytes, event, &mut Extracted::default());
+        bytes
+    };
+    let bytes = written(&stored);
+    let lean = Event {
+        id: "",
+        stream_type: "",
+        schema_version: 0,
+        recorded_at: 0,
+        data: "",
+        metadata: "",
+        fields: Some(&[]),
+        ..stored
+    };
+    assert_eq!(packed::events(&bytes).collect::<Vec<_>>(), [Ok(lean)]);
+    let other = Event {
+        event_type: "F",
+        ..stored
+    };
+    assert_eq!(packed::events(&written(&other)).collect::<Vec<_>>(), [Ok(other)]);
+}
+
+#[test]
+fn entries_that_are_none_are_refused() {
+    let check = |options: &[(&str, &str)]| {
+        let options = options
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        check(&options.collect::<Vec<_>>()).join("; ")
+    };
+    let problem = check(&[(OPTION, "[]"), (ENTRIES_OPTION, r#"["weather"]"#)]);
+    assert!(
+        problem.starts_with("option 'entries' is not of the form") && problem.contains("weather"),
+        "{problem}"
+    );
+    let problem = check(&[(ENTRIES_OPTION, "[]")]);
+    assert!(problem.contains("there is no option 'fields'"), "{problem}");
+}

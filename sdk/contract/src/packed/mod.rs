@@ -9,9 +9,11 @@ mod write;
 pub use read::Reader;
 pub use write::{write_array, write_int, write_str, write_uint, write_value, write_value_ref, write_values};
 
+use crate::fields::{Entries, Entry};
 use crate::{Cell, CellChange, CellRef, Change, ChangeRef, Key, Operation, Row, Value};
 
-/// One event, borrowed.
+/// One event, borrowed. Where it comes with declared fields, entries that the projector does not read are empty texts
+/// and zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
     /// Place in the log.
@@ -118,6 +120,13 @@ impl<T> Iterator for Sequence<'_, T> {
 /// Writes one event.
 #[inline]
 pub fn write_event(out: &mut Vec<u8>, event: &Event<'_>) {
+    write_event_with(out, event, Entries::ALL);
+}
+
+/// Writes one event; where it has declared fields, with these entries alone.
+#[inline]
+pub fn write_event_with(out: &mut Vec<u8>, event: &Event<'_>, entries: Entries) {
+    let is_nil = |entry| event.fields.is_some() && !entries.has(entry);
     // One growth instead of twelve; the fixed part of an event is below 80 bytes.
     let texts = event.id.len()
         + event.stream_id.len()
@@ -129,12 +138,24 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event<'_>) {
     write_array(out, EVENT_ENTRIES + usize::from(event.fields.is_some()));
     write_uint(out, event.position);
     write_uint(out, u64::from(event.part));
-    write_str(out, event.id);
+    match is_nil(Entry::Id) {
+        true => out.push(NIL),
+        false => write_str(out, event.id),
+    }
     write_str(out, event.stream_id);
-    write_str(out, event.stream_type);
-    write_uint(out, event.stream_version);
+    match is_nil(Entry::StreamType) {
+        true => out.push(NIL),
+        false => write_str(out, event.stream_type),
+    }
+    match is_nil(Entry::StreamVersion) {
+        true => out.push(NIL),
+        false => write_uint(out, event.stream_version),
+    }
     write_str(out, event.event_type);
-    write_uint(out, u64::from(event.schema_version));
+    match is_nil(Entry::SchemaVersion) {
+        true => out.push(NIL),
+        false => write_uint(out, u64::from(event.schema_version)),
+    }
     for text in [event.data, event.metadata] {
         if event.fields.is_some() && text.is_empty() {
             out.push(NIL);
@@ -142,10 +163,30 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event<'_>) {
             write_str(out, text);
         }
     }
-    write_int(out, event.occurred_at);
-    write_int(out, event.recorded_at);
+    for (entry, time) in [
+        (Entry::OccurredAt, event.occurred_at),
+        (Entry::RecordedAt, event.recorded_at),
+    ] {
+        match is_nil(entry) {
+            true => out.push(NIL),
+            false => write_int(out, time),
+        }
+    }
     if let Some(fields) = event.fields {
         write::write_bin(out, fields);
+    }
+}
+
+/// Reads an entry of an event, which may be nil where its fields are declared.
+#[inline]
+fn may_be_nil<'a, T: Default>(
+    reader: &mut Reader<'a>,
+    has_fields: bool,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, PackedError>,
+) -> Result<T, PackedError> {
+    match has_fields && reader.nil() {
+        true => Ok(T::default()),
+        false => read(reader),
     }
 }
 
@@ -159,23 +200,19 @@ pub fn read_event<'a>(reader: &mut Reader<'a>) -> Result<Event<'a>, PackedError>
             "an event has {entries} entries instead of {EVENT_ENTRIES}, or one more with declared fields"
         )));
     }
-    let text = |reader: &mut Reader<'a>| match has_fields {
-        true => reader.str_or_nil().map(Option::unwrap_or_default),
-        false => reader.str(),
-    };
     Ok(Event {
         position: reader.uint()?,
         part: reader.uint32()?,
-        id: reader.str()?,
+        id: may_be_nil(reader, has_fields, Reader::str)?,
         stream_id: reader.str()?,
-        stream_type: reader.str()?,
-        stream_version: reader.uint()?,
+        stream_type: may_be_nil(reader, has_fields, Reader::str)?,
+        stream_version: may_be_nil(reader, has_fields, Reader::uint)?,
         event_type: reader.str()?,
-        schema_version: reader.uint32()?,
-        data: text(reader)?,
-        metadata: text(reader)?,
-        occurred_at: reader.int()?,
-        recorded_at: reader.int()?,
+        schema_version: may_be_nil(reader, has_fields, Reader::uint32)?,
+        data: may_be_nil(reader, has_fields, Reader::str)?,
+        metadata: may_be_nil(reader, has_fields, Reader::str)?,
+        occurred_at: may_be_nil(reader, has_fields, Reader::int)?,
+        recorded_at: may_be_nil(reader, has_fields, Reader::int)?,
         fields: if has_fields { Some(reader.bin()?) } else { None },
     })
 }

@@ -54,11 +54,10 @@ impl<'a> Reader<'a> {
     /// Opens an array, or reads nil as None.
     #[inline]
     pub fn array_or_nil(&mut self) -> Result<Option<usize>> {
-        if self.bytes.get(self.at) == Some(&0xc0) {
-            self.at += 1;
-            return Ok(None);
+        match self.nil() {
+            true => Ok(None),
+            false => self.array().map(Some),
         }
-        self.array().map(Some)
     }
 
     /// An unsigned integer.
@@ -102,11 +101,18 @@ impl<'a> Reader<'a> {
     /// A text, or nil as None.
     #[inline]
     pub fn str_or_nil(&mut self) -> Result<Option<&'a str>> {
-        if self.bytes.get(self.at) == Some(&0xc0) {
-            self.at += 1;
-            return Ok(None);
+        match self.nil() {
+            true => Ok(None),
+            false => self.str().map(Some),
         }
-        self.str().map(Some)
+    }
+
+    /// Whether nil is next, which is read then.
+    #[inline]
+    pub fn nil(&mut self) -> bool {
+        let is_nil = self.bytes.get(self.at) == Some(&0xc0);
+        self.at += usize::from(is_nil);
+        is_nil
     }
 
     /// Bytes.

@@ -107,7 +107,7 @@ fn the_index_serves_rare_types_and_nothing_else() {
             ));
             by_position(plan(
                 "",
-                &copied(Position::START, Position(6_000), &reader.literal),
+                &copied(Columns::ALL, Position::START, Position(6_000), &reader.literal),
                 "",
             ));
         }
