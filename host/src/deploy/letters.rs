@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
-use super::advance::Kept;
 use super::chores::Done;
 use super::conductor::{Answer, Conductor, Message};
 use super::fleet::Projection;
+use super::kept::Kept;
 use super::note::{Note, NoteKind};
 use super::operator::{LetterFailure, LettersOutcome, OperateError, Outcome};
 use crate::core::{EventId, GenerationId};

@@ -26,6 +26,7 @@ mod explain;
 mod fleet;
 mod host;
 mod judge;
+mod kept;
 mod letters;
 mod note;
 pub mod operator;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use lamphouse_contract::UpcasterDescriptor;
 
-use super::advance::{Kept, kept_bytes};
 use super::choose::{Choice, Known, Wanted, choose};
 use super::conductor::Conductor;
 use super::host::Mode;
+use super::kept::{Kept, kept_bytes};
 use super::plan::Candidate;
 use super::stage::FileState;
 use crate::core::{PluginDigest, PluginName};

@@ -1,8 +1,8 @@
 //! What a person asks of one projection.
 
-use super::advance::{Kept, load_kept};
 use super::conductor::Conductor;
 use super::fleet::{Approval, Generation};
+use super::kept::{Kept, load_kept};
 use super::letters::DiscardOrder;
 use super::operator::{OperateError, Outcome, Verb};
 use super::plan::{Candidate, state_word};

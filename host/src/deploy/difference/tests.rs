@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lamphouse_contract::{Column, ColumnType, Decimal, Descriptor};
+use lamphouse_contract::{Column, ColumnType, Decimal, Descriptor, Row, Value};
 
 use super::*;
 use crate::config::DatabaseUrl;

@@ -4,6 +4,7 @@
 //! loudly that they were skipped, and fail under `LAMPHOUSE_TEST_STRICT=1`.
 
 mod append;
+mod columns;
 mod database;
 mod import;
 mod read;
