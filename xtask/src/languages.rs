@@ -1,5 +1,6 @@
 //! Plugins in languages other than Rust: their tools on this machine, and what the example plugins make.
 
+mod fetched;
 mod plugins;
 
 use std::ffi::OsString;
@@ -10,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::paths;
 
+pub use fetched::{asyncapi_schema, fetch_ahead, python_tools, venv};
 pub use plugins::{build_plugins, install_packages};
 
 /// A language with an SDK in `sdk/`, other than Rust.
@@ -174,26 +176,6 @@ fn links_wasm(clang: &Path) -> bool {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     child.status().is_ok_and(|status| status.success())
-}
-
-/// A Python environment below `target/languages` with these packages; gives its interpreter. Quick where it is there.
-///
-/// # Errors
-/// When it cannot be made, or pip fails.
-pub fn venv(name: &str, packages: &[&str]) -> Result<PathBuf> {
-    let folder = paths::root().join("target/languages").join(name);
-    let python = folder.join("bin/python");
-    let done = folder.join("packages");
-    let wanted = packages.join("\n");
-    if std::fs::read_to_string(&done).is_ok_and(|there| there == wanted) {
-        return Ok(python);
-    }
-    run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    run(Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-        .args(packages))?;
-    std::fs::write(&done, wanted).with_context(|| format!("cannot write {}", done.display()))?;
-    Ok(python)
 }
 
 /// Runs a command that must succeed; what it says is shown only if it does not.

@@ -24,6 +24,9 @@ pub(crate) struct Arguments {
 
 /// Runs everything; false when a test failed.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
+    if arguments.filter.is_none() {
+        xtask::languages::fetch_ahead();
+    }
     guests::run(&guests::Options::default())?;
     paths::build_host()?;
     let (server, why_not) = server()?;

@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result};
 
+use super::fetched::place;
 use super::{Language, run};
 use crate::paths;
 
@@ -59,6 +60,7 @@ pub fn build_plugins(language: Language) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// When npm fails.
 pub fn install_packages(project: &Path) -> Result<()> {
+    let (_, _lock) = place("npm")?;
     run(Command::new("npm")
         .args(["install", "--no-audit", "--no-fund", "--no-package-lock"])
         .current_dir(project))

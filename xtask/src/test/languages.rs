@@ -61,14 +61,7 @@ fn typescript(sdk: &Path, outcome: &mut Outcome) -> Result<()> {
 }
 
 fn python(sdk: &Path, outcome: &mut Outcome) -> Result<()> {
-    let wanted = sdk.join("requirements-dev.txt").display().to_string();
-    let text = std::fs::read_to_string(&wanted).with_context(|| format!("cannot read {wanted}"))?;
-    let packages: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .collect();
-    let python = languages::venv("python", &packages)?;
+    let python = languages::python_tools()?;
     let projects = std::iter::once(sdk.to_owned()).chain(Language::Python.plugins()?);
     for project in projects {
         let form = sdk.join("pyproject.toml").display().to_string();

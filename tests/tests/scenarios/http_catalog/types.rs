@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Instant;
 
 use lamphouse_tests::puppet::{lifter, puppet};
@@ -253,33 +252,13 @@ fn the_asyncapi_document_is_one(database: Database) {
     host.stop();
 }
 
-/// The JSON Schema of AsyncAPI 3.0, from npm; None, with a loud line, where there is no npm or no registry.
+/// The JSON Schema of AsyncAPI 3.0; None, with a loud line, where there is no npm or no registry.
 fn asyncapi_schema() -> Option<PathBuf> {
-    let folder = xtask::paths::root().join("target/languages/asyncapi");
-    let file = folder.join("node_modules/@asyncapi/specs/schemas/3.0.0-without-$id.json");
-    if file.exists() {
-        return Some(file);
-    }
-    let fetched = xtask::languages::on_path("npm")
-        .ok_or_else(|| "there is no npm on the path".to_owned())
-        .and_then(|npm| {
-            fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-            let mut install = Command::new(npm);
-            install.args([
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--ignore-scripts",
-                "--prefix",
-            ]);
-            install.arg(&folder).arg("@asyncapi/specs@6.8.1");
-            xtask::languages::run(&mut install).map_err(|error| format!("{error:#}"))
-        });
-    match fetched {
-        Ok(()) => Some(file),
+    match xtask::languages::asyncapi_schema() {
+        Ok(file) => Some(file),
         Err(why) => {
-            assert!(!lamphouse_tests::strict(), "nothing may be skipped, and {why}");
-            println!("SKIPPED ({why}): the AsyncAPI document against its schema");
+            assert!(!lamphouse_tests::strict(), "nothing may be skipped, and {why:#}");
+            println!("SKIPPED ({why:#}): the AsyncAPI document against its schema");
             None
         }
     }
