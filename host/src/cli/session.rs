@@ -186,17 +186,22 @@ pub(super) fn runtime() -> Result<Runtime> {
         .context("the asynchronous runtime cannot start")
 }
 
-/// Who runs this command: as far as the environment says, else the system's number for the user; empty where neither is
-/// known.
+/// Who runs this command, as far as the environment says; else empty.
 pub(super) fn user() -> String {
-    let named = ["USER", "LOGNAME", "USERNAME"]
+    ["USER", "LOGNAME", "USERNAME"]
         .into_iter()
-        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+        .unwrap_or_default()
+}
+
+/// The same where no host knows better: by its token, say. Without a name, the system's number for the user.
+fn user_or_number() -> String {
+    let named = Some(user()).filter(|user| !user.is_empty());
     let numbered = || {
         let own = std::fs::metadata("/proc/self").ok()?;
         Some(format!("uid {}", own.uid()))
     };
-    named.or_else(numbered).unwrap_or_default()
+    named.or_else(numbered).unwrap_or_else(|| "somebody".to_owned())
 }
 
 /// A host in this process that does what one command asks. It is none that others could reach, and says so.
@@ -210,10 +215,8 @@ impl InProcess {
         said: impl FnOnce(&T) -> String,
         act: impl FnOnce() -> Result<T, OperateError>,
     ) -> Result<T, OperateError> {
-        let by = Some(user()).filter(|user| !user.is_empty());
-        let by = by.unwrap_or_else(|| "somebody".to_owned());
         let log = self.0.log();
-        let record = Record::new(by, None, action, log.limits());
+        let record = Record::new(user_or_number(), None, action, log.limits());
         record.around(&**log, said, OperateError::to_string, act)
     }
 }
