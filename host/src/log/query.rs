@@ -32,9 +32,9 @@ impl Columns {
     /// Every one.
     pub(super) const ALL: Self = Self(u16::MAX);
 
-    /// What has to be read for this batch.
-    pub(super) fn of(batch: &EventBatch) -> Self {
-        let Some(plan) = batch.reads() else {
+    /// What has to be read for this batch, by a reader that had to read so many events again.
+    pub(super) fn of(batch: &EventBatch, read_again: u32) -> Self {
+        let Some(plan) = batch.reads().filter(|_| read_again < READ_AGAIN_MAX) else {
             return Self::ALL;
         };
         let entries = plan.entries();

@@ -134,11 +134,7 @@ impl PostgresReader {
                     continue;
                 }
                 let end = Position(end.0.min(after.0 + self.ranges.copy_positions_max));
-                let columns = match self.read_again {
-                    0..READ_AGAIN_MAX => Columns::of(batch),
-                    _ => Columns::ALL,
-                };
-                self.begin_range(after, end, columns);
+                self.begin_range(after, end, Columns::of(batch, self.read_again));
             }
             after = self.copy(&fits, batch)?;
         }
@@ -234,6 +230,11 @@ impl PostgresReader {
                 Ok(Step::ReadAgain(position)) => {
                     range.at = position;
                     self.read_again += 1;
+                    if self.read_again >= READ_AGAIN_MAX {
+                        // The rest of the range is better read whole.
+                        self.range = None;
+                        self.copier = None;
+                    }
                     let room = batch.len() + 1;
                     return self.fetch(&[position.as_i64()], position, room, usize::MAX, batch);
                 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Files;
 use crate::core::{EventBatch, EventFilter, EventId, Position};
-use crate::log::query::{self, Bound, COLUMNS, Columns, READ_AGAIN_MAX, column};
+use crate::log::query::{self, Bound, COLUMNS, Columns, column};
 use crate::log::reading::{backwards, finish_batch};
 use crate::log::route::{Measures, Route, Wanted, Way};
 use crate::log::{Head, LogError, LogReader};
@@ -110,10 +110,7 @@ impl SqliteReader {
         while after < until && room.is_left(batch) {
             after = match route.way(after, until, |wanted| look_up(connection, wanted))? {
                 Way::Through { end } => {
-                    let columns = match self.read_again {
-                        0..READ_AGAIN_MAX => Columns::of(batch),
-                        _ => Columns::ALL,
-                    };
+                    let columns = Columns::of(batch, self.read_again);
                     self.read_again += go_through(connection, statements, columns, after..end, room, batch)?;
                     end
                 }

@@ -1,6 +1,9 @@
 //! Which plan the server makes for what a reader asks.
 
+use std::sync::Arc;
+
 use lamphouse_contract::Subscription;
+use lamphouse_contract::fields::{Field, FieldKind, Plan};
 
 use sqlx::Executor as _;
 
@@ -113,4 +116,43 @@ fn the_index_serves_rare_types_and_nothing_else() {
         }
     }
     drop(log);
+}
+
+/// A question for each event of a large range would take longer than the range.
+#[test]
+fn events_that_are_not_as_declared_are_asked_for_one_by_one_only_so_often() {
+    let Some(place) =
+        Place::postgres("events_that_are_not_as_declared_are_asked_for_one_by_one_only_so_often")
+    else {
+        return;
+    };
+    let (log, events) = filled_unevenly(&place);
+    let DatabaseUrl::Postgres(url) = &place.url else {
+        panic!("not PostgreSQL")
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let server = Server::new(url, runtime.handle().clone()).unwrap();
+    let filter = filter(&["Often", "Common"]);
+    let mut plan = Plan::default();
+    for event_type in ["Often", "Common"] {
+        // Their data are texts.
+        let field = Field {
+            path: "/data",
+            kind: FieldKind::Integer,
+        };
+        plan.add(event_type, [field]).unwrap();
+    }
+    let mut reader = PostgresReader::new(server, &filter, Ranges::default(), Measures::default());
+    let mut batch = EventBatch::with_fields(Some(Arc::new(plan))).lean(&filter);
+    reader
+        .read(
+            Position::START,
+            log.head().unwrap(),
+            10_000,
+            usize::MAX,
+            &mut batch,
+        )
+        .unwrap();
+    assert_eq!(batch.len(), events.len() - 3, "all but the rare ones");
+    assert_eq!(reader.read_again, READ_AGAIN_MAX);
 }
