@@ -341,11 +341,13 @@ fn word(bytes: &[u8; 8]) -> u64 {
     u64::from_le_bytes(*bytes)
 }
 
-/// FxHash over words, the last of which may overlap the one before: keys are short, and a batch has few of them.
+/// FxHash over words, the last of which may overlap the one before, with the last step of MurmurHash3 behind it: what
+/// numbered keys differ in stands in the highest bytes of their last word, which one multiplication only carries upwards.
 #[inline]
 fn hash(table: u32, key: &[u8]) -> u64 {
+    const FACTOR: u64 = 0x517c_c1b7_2722_0a95;
     let mut hash = u64::from(table) << 32 | key.len() as u64;
-    let mut mix = |word: u64| hash = (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    let mut mix = |word: u64| hash = (hash.rotate_left(5) ^ word).wrapping_mul(FACTOR);
     match key.last_chunk() {
         Some(last) => {
             key.as_chunks().0.iter().map(word).for_each(&mut mix);
@@ -353,6 +355,7 @@ fn hash(table: u32, key: &[u8]) -> u64 {
         }
         None => mix(key.iter().fold(0, |word, &byte| word << 8 | u64::from(byte))),
     }
-    // The table looks at the upper bits and at the lower ones.
-    hash ^ (hash >> 29)
+    // The table looks at the lowest bits and, in the sandbox, at bits 25 to 31.
+    let hash = (hash ^ hash >> 32).wrapping_mul(FACTOR);
+    hash ^ hash >> 32
 }
