@@ -7,7 +7,9 @@
 
 enum { ENTRIES_MIN = 256 };
 
-/* FxHash over words, the last of which may overlap the one before: keys are short, and a batch has few of them. */
+/* FxHash over words, the last of which may overlap the one before, with the last step of MurmurHash3 behind it: what
+ * numbered keys differ in stands in the highest bytes of their last word, which one multiplication only carries
+ * upwards. */
 static inline uint32_t hash_of(uint32_t table, const char *key, size_t len)
 {
     const uint64_t factor = UINT64_C(0x517cc1b727220a95);
@@ -19,7 +21,8 @@ static inline uint32_t hash_of(uint32_t table, const char *key, size_t len)
         for (size_t i = 0; i < len; i++) word = word << 8 | (unsigned char)key[i];
     }
     hash = ((hash << 5 | hash >> 59) ^ word) * factor;
-    return (uint32_t)(hash >> 32 ^ hash >> 15);
+    hash = (hash ^ hash >> 32) * factor;
+    return (uint32_t)(hash ^ hash >> 32);
 }
 
 /* Word by word, for the sandbox has no quick memcmp. */
