@@ -197,9 +197,17 @@ impl Decimal {
     }
 
     /// The same number with another scale; never rounds. Zeros at the end may go, other digits may not.
+    #[inline]
     pub fn rescale(&self, scale: u8) -> Result<Self, DecimalError> {
+        match scale == self.scale {
+            true => Ok(*self),
+            false => self.to_scale(scale),
+        }
+    }
+
+    fn to_scale(self, scale: u8) -> Result<Self, DecimalError> {
         match scale.cmp(&self.scale) {
-            Ordering::Equal => Ok(*self),
+            Ordering::Equal => Ok(self),
             Ordering::Greater => {
                 let power = POWERS
                     .get(usize::from(scale - self.scale))
@@ -230,23 +238,31 @@ impl Decimal {
     }
 
     /// The sum, at the larger scale.
+    #[inline]
     pub fn checked_add(&self, other: &Self) -> Result<Self, DecimalError> {
-        if self.scale == other.scale {
-            if let (Some(left), Some(right)) = (self.word(), other.word())
-                && let Some(sum) = left.checked_add(right)
-            {
-                return Ok(Self::of_word(sum, self.scale));
-            }
-            return self.wide_sum(other, self.scale);
+        let mut sum = *self;
+        match sum.add_word(other) {
+            true => Ok(sum),
+            false => self.wide_sum(other),
         }
-        let scale = self.scale.max(other.scale);
-        let (left, right) = (self.rescale(scale)?, other.rescale(scale)?);
-        left.wide_sum(&right, scale)
+    }
+
+    /// Adds another of the same scale where both and the sum fit one word; else does nothing and says false.
+    #[inline]
+    pub(crate) fn add_word(&mut self, other: &Self) -> bool {
+        let sum = match (self.word(), other.word()) {
+            (Some(left), Some(right)) if self.scale == other.scale => left.checked_add(right),
+            _ => None,
+        };
+        *self = sum.map_or(*self, |sum| Self::of_word(sum, self.scale));
+        sum.is_some()
     }
 
     /// Two numbers of 38 digits may have a sum that two words do not hold.
-    fn wide_sum(&self, other: &Self, scale: u8) -> Result<Self, DecimalError> {
-        let sum = self.mantissa().checked_add(other.mantissa());
+    fn wide_sum(&self, other: &Self) -> Result<Self, DecimalError> {
+        let scale = self.scale.max(other.scale);
+        let (left, right) = (self.rescale(scale)?, other.rescale(scale)?);
+        let sum = left.mantissa().checked_add(right.mantissa());
         Self::new(sum.ok_or(DecimalError::Overflow)?, scale)
     }
 

@@ -8,6 +8,9 @@ use crate::plugin::Plugin;
 use crate::tables::{Tables, Wanted};
 use crate::{Error, Event, Result};
 
+/// Bytes of a small event: a batch has hardly more events than it has these.
+const EVENT_BYTES: usize = 64;
+
 /// Turns events into rows.
 ///
 /// There is no `self`: nothing is kept from one call to the next, and a call may hold any number of events. What
@@ -53,17 +56,8 @@ pub(crate) fn run<P: Projector>(
     events: &[u8],
     host: &mut dyn Host,
 ) -> Result<Vec<u8>, Failure> {
-    let unreadable = |error: packed::PackedError| Failure::new(None, &Error::from(error));
     let own;
-    let mut events: Vec<Event<'_>> = packed::events(events)
-        .map(|event| {
-            let stored = event.map_err(unreadable)?;
-            let declared = stored
-                .fields
-                .and_then(|values| plugin.declared_as(stored.event_type, Ok(values)));
-            Ok(Event::new(stored, declared))
-        })
-        .collect::<Result<_, _>>()?;
+    let mut events = read(plugin, events).map_err(|error| Failure::new(None, &Error::from(error)))?;
     if plugin.declares_fields() {
         own = OwnFields::of(plugin, &events).map_err(|error| Failure::new(None, &error))?;
         own.give(plugin, &mut events);
@@ -88,4 +82,18 @@ pub(crate) fn run<P: Projector>(
         }
     }
     Ok(tables.finish())
+}
+
+/// The events of a batch, with what came declared of them.
+fn read<'a>(plugin: &Plugin, bytes: &'a [u8]) -> Result<Vec<Event<'a>>, packed::PackedError> {
+    let mut events = Vec::with_capacity(bytes.len() / EVENT_BYTES);
+    let mut reader = packed::Reader::new(bytes);
+    while !reader.is_at_end() {
+        let stored = packed::read_event(&mut reader)?;
+        let declared = stored
+            .fields
+            .and_then(|values| plugin.declared_as(stored.event_type, Ok(values)));
+        events.push(Event::new(stored, declared));
+    }
+    Ok(events)
 }

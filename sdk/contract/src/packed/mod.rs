@@ -177,19 +177,6 @@ pub fn write_event_with(out: &mut Vec<u8>, event: &Event<'_>, entries: Entries) 
     }
 }
 
-/// Reads an entry of an event, which may be nil where its fields are declared.
-#[inline]
-fn may_be_nil<'a, T: Default>(
-    reader: &mut Reader<'a>,
-    has_fields: bool,
-    read: impl FnOnce(&mut Reader<'a>) -> Result<T, PackedError>,
-) -> Result<T, PackedError> {
-    match has_fields && reader.nil() {
-        true => Ok(T::default()),
-        false => read(reader),
-    }
-}
-
 /// Reads one event.
 #[inline]
 pub fn read_event<'a>(reader: &mut Reader<'a>) -> Result<Event<'a>, PackedError> {
@@ -200,19 +187,28 @@ pub fn read_event<'a>(reader: &mut Reader<'a>) -> Result<Event<'a>, PackedError>
             "an event has {entries} entries instead of {EVENT_ENTRIES}, or one more with declared fields"
         )));
     }
+    // Most entries may be nil where fields are declared, and most are then: no call is made for these.
+    macro_rules! or_nil {
+        ($read:ident) => {
+            match has_fields && reader.nil() {
+                true => Default::default(),
+                false => reader.$read()?,
+            }
+        };
+    }
     Ok(Event {
         position: reader.uint()?,
         part: reader.uint32()?,
-        id: may_be_nil(reader, has_fields, Reader::str)?,
+        id: or_nil!(str),
         stream_id: reader.str()?,
-        stream_type: may_be_nil(reader, has_fields, Reader::str)?,
-        stream_version: may_be_nil(reader, has_fields, Reader::uint)?,
+        stream_type: or_nil!(str),
+        stream_version: or_nil!(uint),
         event_type: reader.str()?,
-        schema_version: may_be_nil(reader, has_fields, Reader::uint32)?,
-        data: may_be_nil(reader, has_fields, Reader::str)?,
-        metadata: may_be_nil(reader, has_fields, Reader::str)?,
-        occurred_at: may_be_nil(reader, has_fields, Reader::int)?,
-        recorded_at: may_be_nil(reader, has_fields, Reader::int)?,
+        schema_version: or_nil!(uint32),
+        data: or_nil!(str),
+        metadata: or_nil!(str),
+        occurred_at: or_nil!(int),
+        recorded_at: or_nil!(int),
         fields: if has_fields { Some(reader.bin()?) } else { None },
     })
 }

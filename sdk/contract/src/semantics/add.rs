@@ -4,32 +4,37 @@ use super::{Violation, at, described, no_decimal, type_name};
 use crate::{ColumnType, Decimal, TableSchema, Value};
 
 /// Adds to one value; null counts as 0.
+#[inline]
 pub(super) fn add(
     table: &TableSchema,
     column: usize,
     old: &mut Value,
-    value: Value,
+    value: &Value,
 ) -> Result<(), Violation> {
-    let kind = table.columns[column].kind;
-    // What nearly every sum is: both there, both fit.
-    match (kind, &mut *old, &value) {
+    match add_quickly(table.columns[column].kind, old, value) {
+        true => Ok(()),
+        false => add_any(table, column, old, value),
+    }
+}
+
+/// What nearly every sum is: both there, in the column's form, and both fit. False: nothing was done.
+#[inline]
+fn add_quickly(kind: ColumnType, old: &mut Value, value: &Value) -> bool {
+    match (kind, old, value) {
         (ColumnType::Integer, Value::Integer(sum), Value::Integer(more)) => {
-            if let Some(total) = sum.checked_add(*more) {
-                *sum = total;
-                return Ok(());
-            }
+            let total = sum.checked_add(*more);
+            *sum = total.unwrap_or(*sum);
+            total.is_some()
         }
         (ColumnType::Decimal(scale), Value::Decimal(sum), Value::Decimal(more)) => {
-            if sum.scale() == scale
-                && let Ok(more) = more.rescale(scale)
-                && let Ok(total) = sum.checked_add(&more)
-            {
-                *sum = total;
-                return Ok(());
-            }
+            sum.scale() == scale && more.scale() == scale && sum.add_word(more)
         }
-        _ => {}
+        _ => false,
     }
+}
+
+fn add_any(table: &TableSchema, column: usize, old: &mut Value, value: &Value) -> Result<(), Violation> {
+    let kind = table.columns[column].kind;
     let overflow = || {
         Violation(format!(
             "{}: the sum does not fit {}",
@@ -37,7 +42,7 @@ pub(super) fn add(
             type_name(kind)
         ))
     };
-    *old = match (kind, &*old, &value) {
+    *old = match (kind, &*old, value) {
         (ColumnType::Integer, Value::Null, Value::Integer(more)) => Value::Integer(*more),
         (ColumnType::Integer, Value::Integer(sum), Value::Integer(more)) => {
             Value::Integer(sum.checked_add(*more).ok_or_else(overflow)?)

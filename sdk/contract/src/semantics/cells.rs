@@ -26,7 +26,7 @@ fn conform_cell(table: &TableSchema, column: usize, cell: &mut Cell) -> Result<(
         CellChange::Add(value) => {
             // What it would make of nothing is what it adds, in the column's form.
             let mut sum = Value::Null;
-            add(table, column, &mut sum, std::mem::replace(value, Value::Null))?;
+            add(table, column, &mut sum, value)?;
             *value = sum;
             Ok(())
         }
@@ -79,7 +79,7 @@ pub fn merge_cells(
             CellChange::Add(_) if table.columns[column].kind == ColumnType::Real => None,
             CellChange::Set(value) | CellChange::Add(value) => Some(value),
         };
-        if before.is_none_or(|before| add(table, column, before, more.clone()).is_err()) {
+        if before.is_none_or(|before| add(table, column, before, more).is_err()) {
             conform_cell(table, column, &mut cell)?;
             left.push(cell);
         }

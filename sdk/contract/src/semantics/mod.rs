@@ -233,7 +233,7 @@ fn apply_cells(
                 conform(table, index, &mut value)?;
                 row[index] = value;
             }
-            CellChange::Add(value) => add(table, index, &mut row[index], value)?,
+            CellChange::Add(value) => add(table, index, &mut row[index], &value)?,
         }
     }
     Ok(())
@@ -255,7 +255,11 @@ impl Seen {
                 table.columns.len()
             )));
         }
-        if table.primary_key.contains(&column) {
+        let is_key = match table.primary_key[..] {
+            [key] => key == column,
+            ref key => key.contains(&column),
+        };
+        if is_key {
             return Err(Violation(format!(
                 "{}: it is a key column, and a row keeps its key (remove the row and put another)",
                 at(table, index)
