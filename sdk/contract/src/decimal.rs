@@ -197,17 +197,9 @@ impl Decimal {
     }
 
     /// The same number with another scale; never rounds. Zeros at the end may go, other digits may not.
-    #[inline]
     pub fn rescale(&self, scale: u8) -> Result<Self, DecimalError> {
-        match scale == self.scale {
-            true => Ok(*self),
-            false => self.to_scale(scale),
-        }
-    }
-
-    fn to_scale(self, scale: u8) -> Result<Self, DecimalError> {
         match scale.cmp(&self.scale) {
-            Ordering::Equal => Ok(self),
+            Ordering::Equal => Ok(*self),
             Ordering::Greater => {
                 let power = POWERS
                     .get(usize::from(scale - self.scale))

@@ -9,7 +9,9 @@ use crate::tables::{Tables, Wanted};
 use crate::{Error, Event, Result};
 
 /// Bytes of a small event: a batch has hardly more events than it has these.
-const EVENT_BYTES: usize = 64;
+const EVENT_BYTES_MIN: usize = 64;
+/// Events that room is made for ahead; a batch of large ones has fewer than its bytes say.
+const EVENTS_AHEAD_MAX: usize = 4_096;
 
 /// Turns events into rows.
 ///
@@ -86,7 +88,7 @@ pub(crate) fn run<P: Projector>(
 
 /// The events of a batch, with what came declared of them.
 fn read<'a>(plugin: &Plugin, bytes: &'a [u8]) -> Result<Vec<Event<'a>>, packed::PackedError> {
-    let mut events = Vec::with_capacity(bytes.len() / EVENT_BYTES);
+    let mut events = Vec::with_capacity((bytes.len() / EVENT_BYTES_MIN).min(EVENTS_AHEAD_MAX));
     let mut reader = packed::Reader::new(bytes);
     while !reader.is_at_end() {
         let stored = packed::read_event(&mut reader)?;
