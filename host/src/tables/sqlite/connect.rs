@@ -121,4 +121,21 @@ mod tests {
             assert!(told.to_string().contains(advice), "{told}");
         }
     }
+
+    #[test]
+    fn the_bundled_sqlite_is_compiled_as_the_workspace_says() {
+        let connection = Connection::open_in_memory().unwrap();
+        let mut options = connection.prepare("PRAGMA compile_options").unwrap();
+        let options: Vec<String> = options
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        // See LIBSQLITE3_FLAGS in .cargo/config.toml.
+        assert!(options.contains(&"DEFAULT_MEMSTATUS=0".to_owned()), "{options:?}");
+        assert!(
+            !options.contains(&"ENABLE_MEMORY_MANAGEMENT".to_owned()),
+            "{options:?}"
+        );
+    }
 }
