@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::machine::sync_ms;
 use super::project::{On, Serving, configure, install, is_level, lamphouse, listening, path, status};
 use super::report::Report;
 use super::stage::Stage;
@@ -42,6 +43,8 @@ pub(super) fn measure(stage: &Stage, options: &Options, report: &mut Report) -> 
         }
     }
     for _ in 0..options.runs {
+        let rest = Duration::from_secs(1) / u32::try_from(RATE)?;
+        report.add("a sync of 4 KiB at that rate, p50", sync_ms(stage, rest)?);
         for (on, keeps_changes, project, _) in &hosts {
             let live = probe_live(project, options)?;
             let name = on.name();

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use xtask::paths;
@@ -27,7 +27,7 @@ pub(super) fn describe(stage: &Stage) -> Result<String> {
         "{cores} cores ({}), load {load} at the start; the disk syncs 4 KiB in {:.2} ms (median of {SYNCS}); {build} \
          profile",
         processor(),
-        sync_ms(stage)?
+        sync_ms(stage, Duration::ZERO)?
     ))
 }
 
@@ -40,11 +40,14 @@ fn processor() -> String {
     )
 }
 
-fn sync_ms(stage: &Stage) -> Result<f64> {
+/// Median of so many milliseconds that the disk takes to sync a block, with a rest before each: after one, a disk and the
+/// cores that wait for it take longer.
+pub(super) fn sync_ms(stage: &Stage, rest: Duration) -> Result<f64> {
     let name = stage.folder().join("sync");
     let mut file = File::create(&name).context("cannot make a file to sync")?;
     let mut times = Vec::with_capacity(SYNCS);
     for _ in 0..SYNCS {
+        std::thread::sleep(rest);
         let began = Instant::now();
         file.write_all(&[7; 4_096])?;
         file.sync_data().context("cannot sync")?;

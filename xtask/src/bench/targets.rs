@@ -285,6 +285,7 @@ pub(super) const TARGETS: &[Target] = &[
         RATIO,
         More,
     ),
+    shown("live", "a sync of 4 KiB at that rate, p50", MS, Less),
     row("live", "SQLite append to visible, p50", MS, Less, 0.5, 0.25),
     row("live", "SQLite append to visible, p99", MS, Less, 2.0, 0.6),
     shown("live", "SQLite append to visible, p50, no changes kept", MS, Less),
