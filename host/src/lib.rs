@@ -15,7 +15,7 @@
 //!
 //! Arrows point down only, and a test holds them to it: `plugin`, `tables` and `log` do not know each other. `config`
 //! and `telemetry` are read by the layers above `projection`, and stand on `core`, as `watch` does: a folder that somebody
-//! puts files into.
+//! puts files into. `wal` is what the SQLite files of `log` and `tables` share.
 
 pub mod api;
 pub mod cli;
@@ -29,4 +29,5 @@ pub mod schemas;
 pub mod tables;
 pub mod telemetry;
 pub mod upcast;
+mod wal;
 mod watch;

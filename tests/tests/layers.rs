@@ -12,10 +12,11 @@ use std::path::Path;
 const ARROWS: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("telemetry", &["core"]),
+    ("wal", &[]),
     ("config", &["core"]),
     // `config::DatabaseUrl` names where a database is; nothing else of the configuration reaches down here.
-    ("log", &["core", "config"]),
-    ("tables", &["core", "config"]),
+    ("log", &["wal", "core", "config"]),
+    ("tables", &["wal", "core", "config"]),
     ("plugin", &["core"]),
     ("watch", &["core"]),
     ("schemas", &["watch", "core"]),

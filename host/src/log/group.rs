@@ -53,6 +53,9 @@ pub(super) trait Backend: Send + 'static {
     /// Commits, durably. After an error it is not known whether the transaction went in.
     fn commit(&mut self) -> Result<(), LogError>;
 
+    /// Does what can wait until those who waited have their answers.
+    fn tidy(&mut self) {}
+
     /// Gives up whatever transaction is open; a connection that is broken is dropped.
     fn rollback(&mut self);
 }
@@ -228,6 +231,7 @@ impl<B: Backend, C: Fn(Position)> Writer<B, C> {
                     self.appends(group);
                 }
             }
+            self.backend.tidy();
         }
     }
 

@@ -10,7 +10,6 @@
 //! the write-ahead log is brought into the file by a thread of its own.
 
 mod changes;
-mod checkpoint;
 mod connect;
 mod control;
 mod dead_letters;
@@ -35,7 +34,6 @@ use lamphouse_contract::Descriptor;
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use self::checkpoint::{Checkpointer, Checkpoints};
 use self::connect::{Purpose, fault};
 use self::turn::Turns;
 use self::write::Failure;
@@ -47,6 +45,7 @@ use super::{
     physical_names,
 };
 use crate::core::{GenerationId, PluginDigest, PluginName};
+use crate::wal::{self, Checkpointer, Checkpoints};
 
 /// How long one step of a drop may hold the writer. Nobody waits for a drop, so that each step is followed by a pause as
 /// long as it was, up to [`DROP_PAUSE_MAX`].
@@ -57,13 +56,35 @@ const DROP_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// Rows of the first step of a drop; later steps take what fits [`DROP_STEP_TIME`].
 const DROP_STEP_ROWS: usize = 500;
 
+/// Pages in the write-ahead log that are worth bringing into the file after a commit of live work: 16 MiB. More need
+/// fewer syncs, and whoever syncs something else meanwhile waits longer for the disk.
+const CHECKPOINT_PAGES_LIVE: i32 = 4_000;
+/// The same after a commit of a rebuild, which writes many pages again and again: 64 MiB.
+const CHECKPOINT_PAGES_REBUILD: i32 = 16_000;
+
+/// Pages in the write-ahead log that may be unsynced: 4 MiB, a few milliseconds of the disk's time.
+const UNSYNCED_PAGES: i32 = 1_000;
+
 /// Opens the tables in a SQLite file, making it or bringing it up to date.
 pub(super) fn open(path: &Path, runtime: tokio::runtime::Handle) -> Result<Arc<dyn TableStore>, StoreError> {
     migrate::run(path, &runtime)?;
     let control = connect::connect(path, Purpose::Control)?;
-    checkpoint::leave_to_thread(&control);
+    wal::leave_to_thread(&control);
     let turns = Arc::<Turns>::default();
-    let (checkpointer, checkpoints) = Checkpointer::start(path, Arc::clone(&turns))?;
+    let (opened, last_turn) = (path.to_owned(), Arc::clone(&turns));
+    let mut write_ahead_log = path.as_os_str().to_owned();
+    write_ahead_log.push("-wal");
+    let work = wal::Work {
+        name: "tables-checkpoint",
+        unsynced: Some((write_ahead_log.into(), UNSYNCED_PAGES)),
+        connect: move || connect::connect(&opened, Purpose::Control),
+        last: move |connection: &Connection| {
+            let _turn = last_turn.take(false);
+            wal::bring_in(connection).map(drop)
+        },
+    };
+    let (checkpointer, checkpoints) = Checkpointer::start(work)
+        .map_err(|error| StoreError::Internal(format!("no thread could be started: {error}")))?;
     Ok(Arc::new(SqliteStore {
         path: path.to_owned(),
         control: Mutex::new(control),
@@ -73,6 +94,14 @@ pub(super) fn open(path: &Path, runtime: tokio::runtime::Handle) -> Result<Arc<d
         _checkpointer: checkpointer,
         readers: select::Readers::default(),
     }))
+}
+
+/// After how many pages a commit has the write-ahead log brought in.
+fn checkpoint_pages(live: bool) -> i32 {
+    match live {
+        true => CHECKPOINT_PAGES_LIVE,
+        false => CHECKPOINT_PAGES_REBUILD,
+    }
 }
 
 struct SqliteStore {
@@ -111,7 +140,7 @@ impl SqliteStore {
             let transaction = Transaction::new_unchecked(&connection, TransactionBehavior::Immediate)?;
             let done = work(&transaction)?;
             transaction.commit()?;
-            self.checkpoints.committed();
+            self.checkpoints.committed(checkpoint_pages(live));
             Ok(done)
         };
         run().map_err(|failure| failure.told(&self.path, doing))

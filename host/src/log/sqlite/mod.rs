@@ -32,6 +32,7 @@ use crate::core::clock::Clock;
 use crate::core::limits::AppendLimits;
 use crate::core::signal::Signal;
 use crate::core::{EventFilter, EventId, LogId, Position, StoredEvent, StreamVersion};
+use crate::wal;
 
 /// How long a statement waits for another process's lock. Raise it beside programs with long transactions; lower it
 /// to hear of them sooner.
@@ -113,7 +114,7 @@ impl SqliteLog {
         let watch = watch::Watch::start(&files, Arc::clone(&announced), Arc::clone(&signal))?;
         let bump = Arc::clone(&signal);
         let group = Group::start(
-            writer::SqliteWriter::new(files.clone(), writing),
+            writer::SqliteWriter::new(files.clone(), writing)?,
             limits.group_appends_max,
             clock,
             move |position| {
@@ -352,9 +353,14 @@ fn set_limits(connection: &Connection, limits: &AppendLimits) -> rusqlite::Resul
 impl Files {
     /// The connection of the writing thread.
     fn writing(&self) -> Result<Connection, LogError> {
-        self.connection(
-            "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 8000; PRAGMA cache_size = -64000;",
-        )
+        let connection = self.connection("PRAGMA synchronous = FULL; PRAGMA cache_size = -64000;")?;
+        wal::leave_to_thread(&connection);
+        Ok(connection)
+    }
+
+    /// The connection of the checkpointing thread, which writes to the file and not to its tables.
+    fn checkpointing(&self) -> Result<Connection, LogError> {
+        self.connection("PRAGMA synchronous = FULL;")
     }
 
     /// A connection that cannot write. It is not opened read-only, because a reader of a WAL file may have to

@@ -1,5 +1,8 @@
 //! The writing side of one SQLite transaction.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Files;
@@ -8,6 +11,11 @@ use super::streams::Streams;
 use crate::log::group::{Backend, cursor_is_gone};
 use crate::log::plan::{Ask, Counter, Known, KnownEvent, KnownKey, KnownStream, Write};
 use crate::log::{ImportCursor, LogError};
+use crate::wal::{self, Checkpointer, Checkpoints};
+
+/// Pages in the write-ahead log that are worth bringing into the file: 4 MiB, of which an append writes the same ones
+/// again and again. More need fewer syncs, and appends wait longer for the disk meanwhile.
+const CHECKPOINT_PAGES: i32 = 1_000;
 
 /// The one connection that writes.
 pub(super) struct SqliteWriter {
@@ -15,17 +23,39 @@ pub(super) struct SqliteWriter {
     connection: Connection,
     bell: Bell,
     streams: Streams,
+    checkpoints: Checkpoints,
+    /// Whether the checkpointer has left the rest to this thread.
+    has_rest: Arc<AtomicBool>,
+    // Ends its thread when dropped.
+    _checkpointer: Checkpointer,
 }
 
 impl SqliteWriter {
-    pub(super) fn new(files: Files, connection: Connection) -> Self {
+    pub(super) fn new(files: Files, connection: Connection) -> Result<Self, LogError> {
         let bell = Bell::new(&files.bell());
-        Self {
+        let has_rest = Arc::<AtomicBool>::default();
+        let (opened, left) = (files.clone(), Arc::clone(&has_rest));
+        let work = wal::Work {
+            name: "log-checkpoint",
+            unsynced: None,
+            connect: move || opened.checkpointing(),
+            last: move |_: &Connection| {
+                left.store(true, Ordering::Relaxed);
+                Ok(())
+            },
+        };
+        let (checkpointer, checkpoints) = Checkpointer::start(work).map_err(|error| {
+            LogError::Internal(format!("the log's checkpointing thread cannot start: {error}"))
+        })?;
+        Ok(Self {
             files,
             connection,
             bell,
             streams: Streams::default(),
-        }
+            checkpoints,
+            has_rest,
+            _checkpointer: checkpointer,
+        })
     }
 
     fn run<T>(
@@ -108,7 +138,17 @@ impl Backend for SqliteWriter {
         })?;
         self.streams.committed();
         self.bell.ring();
+        self.checkpoints.committed(CHECKPOINT_PAGES);
         Ok(())
+    }
+
+    fn tidy(&mut self) {
+        // This thread alone writes, so that nothing is written meanwhile.
+        if self.has_rest.swap(false, Ordering::Relaxed)
+            && let Err(error) = wal::bring_in(&self.connection)
+        {
+            tracing::debug!(%error, "the rest of the log's write-ahead log is not brought into the file");
+        }
     }
 
     fn rollback(&mut self) {
@@ -279,7 +319,7 @@ mod tests {
         let connection = files.writing().unwrap();
         // SQLite then fails as it does when the file system has no room.
         connection.pragma_update(None, "max_page_count", 100).unwrap();
-        let writer = SqliteWriter::new(files.clone(), connection);
+        let writer = SqliteWriter::new(files.clone(), connection).unwrap();
         let group = Group::start(writer, 10, Clock::system(), |_| ()).unwrap();
         let append = |bytes: usize| append(&group, bytes);
         assert_eq!(append(10).unwrap().position, Position(1));
@@ -290,13 +330,32 @@ mod tests {
         assert_eq!(append(10).unwrap().position, Position(2));
     }
 
+    #[test]
+    fn the_write_ahead_log_begins_anew_while_somebody_appends() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(&folder);
+        let writer = SqliteWriter::new(files.clone(), files.writing().unwrap()).unwrap();
+        let group = Group::start(writer, 10, Clock::system(), |_| ()).unwrap();
+        let length = || std::fs::metadata(files.write_ahead_log()).unwrap().len();
+        let began = std::time::Instant::now();
+        let mut before = 0;
+        // Each round writes half of what is worth bringing in: twice as long a log would be as long for ever.
+        while length() < CHECKPOINT_PAGES as u64 * 4096 || length() > before {
+            before = length();
+            for _ in 0..40 {
+                append(&group, 50_000).unwrap();
+            }
+            assert!(began.elapsed() < std::time::Duration::from_secs(60), "it goes on growing");
+        }
+    }
+
     /// Each writer remembers what it has written, and has to notice what the other one has.
     #[test]
     fn two_writers_by_turns_leave_no_gap_in_a_stream() {
         let folder = tempfile::tempdir().unwrap();
         let files = files(&folder);
         let writers = [0, 1].map(|_| {
-            let writer = SqliteWriter::new(files.clone(), files.writing().unwrap());
+            let writer = SqliteWriter::new(files.clone(), files.writing().unwrap()).unwrap();
             Group::start(writer, 10, Clock::system(), |_| ()).unwrap()
         });
         let mut expected = 1..;

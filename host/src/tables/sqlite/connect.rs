@@ -18,7 +18,7 @@ const WRITER_CACHE_KIB: u64 = 64 << 10;
 /// Pages in memory of a connection for anything else. An index is sorted in runs of this size.
 const OTHER_CACHE_KIB: u64 = 16 << 10;
 
-/// Pages in the write-ahead log that start a checkpoint (of SQLite's), where it is not left to [`super::checkpoint`].
+/// Pages in the write-ahead log that start a checkpoint (of SQLite's), where it is not left to [`crate::wal`].
 const WAL_CHECKPOINT_PAGES: u64 = 16_000;
 
 /// Statements kept compiled: a writer has up to a dozen a table.

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use lamphouse_contract::{Row, TableSchema};
 use rusqlite::{Connection, Statement, Transaction, TransactionBehavior};
 
-use super::checkpoint::{self, Checkpoints};
 use super::connect::{self, Purpose, fault};
 use super::turn::Turns;
 use super::{changes, control, dead_letters, switch, values};
@@ -20,6 +19,7 @@ use crate::tables::ddl::{self, Relation};
 use crate::tables::{
     Checkpoint, Flush, GenerationRecord, StoreError, Switch, TableFlush, TableWriter, physical_names,
 };
+use crate::wal::{self, Checkpoints};
 
 /// Values in one statement. More make larger programs for SQLite to run through and gain nothing (measured).
 const VALUES_PER_STATEMENT_MAX: usize = 512;
@@ -56,7 +56,7 @@ impl Writer {
         generation: &GenerationRecord,
     ) -> Result<Self, StoreError> {
         let connection = connect::connect(&path, Purpose::Write)?;
-        checkpoint::leave_to_thread(&connection);
+        wal::leave_to_thread(&connection);
         let schemas = &generation.descriptor.tables;
         let names = physical_names(generation.id, schemas)?;
         let tables = schemas
@@ -86,7 +86,7 @@ impl Writer {
             let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
             work(&transaction, &self.tables)?;
             transaction.commit()?;
-            self.checkpoints.committed();
+            self.checkpoints.committed(super::checkpoint_pages(live));
             Ok(())
         };
         run().map_err(|failure| failure.told(&self.path, "write rows"))
