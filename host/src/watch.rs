@@ -8,7 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use notify::Watcher;
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, Watcher};
 
 /// How long a file must be unchanged. Higher would deploy later; lower would look at more half-written files.
 const SETTLE: Duration = Duration::from_millis(120);
@@ -58,6 +59,11 @@ impl Seen {
     }
 }
 
+/// Whether something was read, and nothing written.
+fn is_only_a_look(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
+}
+
 /// The folder and what was seen of it.
 pub(crate) struct Folder {
     path: PathBuf,
@@ -92,7 +98,12 @@ impl Folder {
     }
 
     fn watch(&mut self, wake: impl Fn() + Send + Sync + 'static) {
-        let watcher = notify::recommended_watcher(move |_| wake()).and_then(|mut watcher| {
+        let told = move |event: notify::Result<Event>| match event {
+            // A look at the folder is such an event: each would lead to the next.
+            Ok(event) if is_only_a_look(event.kind) => {}
+            _ => wake(),
+        };
+        let watcher = notify::recommended_watcher(told).and_then(|mut watcher| {
             watcher
                 .watch(&self.path, notify::RecursiveMode::NonRecursive)
                 .map(|()| watcher)
@@ -198,6 +209,24 @@ mod tests {
         std::thread::sleep(SETTLE);
         let look = folder.look().unwrap();
         assert_eq!(look.settled.keys().collect::<Vec<_>>(), ["a.wasm"]);
+    }
+
+    #[test]
+    fn a_look_wakes_nobody_and_a_written_file_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let (wake, woken) = crossbeam_channel::unbounded();
+        let mut folder = Folder::new(dir.path(), "plugin folder", &[".wasm"], move || {
+            let _ = wake.send(());
+        });
+        for _ in 0..3 {
+            folder.look().unwrap();
+        }
+        assert!(
+            woken.recv_timeout(Duration::from_millis(200)).is_err(),
+            "looking leads to looking"
+        );
+        std::fs::write(dir.path().join("a.wasm"), b"new").unwrap();
+        assert!(woken.recv_timeout(Duration::from_secs(10)).is_ok());
     }
 
     #[test]
