@@ -371,18 +371,15 @@ pub trait LogReader: Send {
     ) -> Result<(), LogError>;
 
     /// Looks up the head, and reads up to it as [`Self::read`] does, in one answer of the database: for who is nearly
-    /// level. A head before `after` comes with nothing. None, and nothing in the batch: there is too much for that, or two
-    /// questions are as good here.
+    /// level. A head before `after` comes with nothing. None, and nothing in the batch: there is too much for that, or
+    /// nothing can match.
     fn read_to_head(
         &mut self,
-        _after: Position,
-        _events_max: usize,
-        _bytes_max: usize,
+        after: Position,
+        events_max: usize,
+        bytes_max: usize,
         batch: &mut EventBatch,
-    ) -> Result<Option<Head>, LogError> {
-        batch.clear();
-        Ok(None)
-    }
+    ) -> Result<Option<Head>, LogError>;
 }
 
 /// One line of an import.

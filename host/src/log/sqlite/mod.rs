@@ -9,7 +9,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -111,10 +111,16 @@ impl SqliteLog {
 
         let signal = Arc::new(Signal::default());
         let announced = Arc::new(AtomicU64::new(Position::from_i64(position).0));
-        let watch = watch::Watch::start(&files, Arc::clone(&announced), Arc::clone(&signal))?;
+        let rings = Arc::<AtomicBool>::default();
+        let watch = watch::Watch::start(
+            &files,
+            Arc::clone(&announced),
+            Arc::clone(&signal),
+            Arc::clone(&rings),
+        )?;
         let bump = Arc::clone(&signal);
         let group = Group::start(
-            writer::SqliteWriter::new(files.clone(), writing)?,
+            writer::SqliteWriter::new(files.clone(), writing, rings)?,
             limits.group_appends_max,
             clock,
             move |position| {
@@ -151,33 +157,31 @@ impl SqliteLog {
     }
 }
 
+fn head(connection: &Connection) -> rusqlite::Result<Head> {
+    let last = connection
+        .prepare_cached("SELECT position, id, recorded_at FROM events ORDER BY position DESC LIMIT 1")?
+        .query_row([], |row| {
+            Ok(Head {
+                position: Position::from_i64(row.get(0)?),
+                event_id: Some(EventId(Uuid::from_bytes(row.get(1)?))),
+                recorded_at: row.get(2)?,
+            })
+        })
+        .optional()?;
+    Ok(last.unwrap_or(Head {
+        position: Position::START,
+        event_id: None,
+        recorded_at: 0,
+    }))
+}
+
 impl EventLog for SqliteLog {
     fn id(&self) -> LogId {
         self.id
     }
 
     fn head(&self) -> Result<Head, LogError> {
-        self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT position, id, recorded_at FROM events ORDER BY position DESC LIMIT 1",
-                )?
-                .query_row([], |row| {
-                    Ok(Head {
-                        position: Position::from_i64(row.get(0)?),
-                        event_id: Some(EventId(Uuid::from_bytes(row.get(1)?))),
-                        recorded_at: row.get(2)?,
-                    })
-                })
-                .optional()
-        })
-        .map(|head| {
-            head.unwrap_or(Head {
-                position: Position::START,
-                event_id: None,
-                recorded_at: 0,
-            })
-        })
+        self.read(head)
     }
 
     fn append(&self, request: AppendRequest) -> Result<Appended, LogError> {

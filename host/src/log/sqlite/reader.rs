@@ -10,7 +10,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Statement};
 use uuid::Uuid;
 
-use super::Files;
+use super::{Files, head};
 use crate::core::{EventBatch, EventFilter, EventId, Position};
 use crate::log::query::{self, Bound, COLUMNS, Columns, column};
 use crate::log::reading::{backwards, finish_batch};
@@ -30,6 +30,8 @@ pub(super) struct SqliteReader {
     statements: Statements,
     /// Events that were not as declared, and were read again.
     read_again: u32,
+    /// Who is further behind than this does not read in one step with the head: then the way is worth a thought.
+    live_positions_max: u64,
 }
 
 /// The texts of the statements that read events. What the filter says is bound from place 4 on.
@@ -93,7 +95,26 @@ impl SqliteReader {
             route: possible.as_ref().map(|filter| Route::new(filter, measures)),
             statements: Statements::new(possible.as_ref().unwrap_or(filter)),
             read_again: 0,
+            live_positions_max: measures.unasked_positions_max,
         })
+    }
+
+    /// The head, and what is new up to it, as of one moment. None: there is too much.
+    fn fill_to_head(
+        &mut self,
+        after: Position,
+        room: Room,
+        batch: &mut EventBatch,
+    ) -> rusqlite::Result<Option<Head>> {
+        let head = head(&self.connection)?;
+        let new = head.position.0.saturating_sub(after.0);
+        if new > self.live_positions_max {
+            return Ok(None);
+        }
+        if new > 0 {
+            self.fill(after, head.position, room, batch)?;
+        }
+        Ok(Some(head))
     }
 
     fn fill(
@@ -232,6 +253,32 @@ impl LogReader for SqliteReader {
             .map_err(|error| self.files.error("read", &error))?;
         finish_batch(batch, until, events_max, bytes_max);
         Ok(())
+    }
+
+    /// In one transaction: each takes locks, and reads the top of the file again once somebody has written.
+    fn read_to_head(
+        &mut self,
+        after: Position,
+        events_max: usize,
+        bytes_max: usize,
+        batch: &mut EventBatch,
+    ) -> Result<Option<Head>, LogError> {
+        batch.clear();
+        let room = Room {
+            events_max,
+            bytes_max: bytes_max.max(1),
+        };
+        let run = |connection: &Connection, sql| connection.prepare_cached(sql)?.execute([]).map(drop);
+        let read = run(&self.connection, "BEGIN").and_then(|()| {
+            let read = self.fill_to_head(after, room, batch);
+            // What is read is read, but a connection must not stay in a transaction.
+            run(&self.connection, "COMMIT").and(read)
+        });
+        let head = read.map_err(|error| self.files.error("read", &error))?;
+        if let Some(head) = head {
+            finish_batch(batch, head, events_max, bytes_max.max(1));
+        }
+        Ok(head)
     }
 }
 

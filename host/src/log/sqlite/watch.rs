@@ -38,23 +38,17 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Bumps `signal` when the head is beyond `announced`.
+    /// Bumps `signal` when the head is beyond `announced`, or somebody else rings. `is_ours` is set before this process
+    /// rings.
     pub(super) fn start(
         files: &Files,
         announced: Arc<AtomicU64>,
         signal: Arc<Signal>,
+        is_ours: Arc<AtomicBool>,
     ) -> Result<Self, LogError> {
-        let look = Look {
-            connection: files.reading()?,
-            seen: None,
-            announced,
-            signal,
-        };
         // The connection has made the write-ahead log, and keeps it.
-        let watched = Arc::new(Watched {
-            look: Mutex::new(look),
-            rings: AtomicBool::new(false),
-        });
+        let connection = files.reading()?;
+        let watched = Arc::new(Watched::new(connection, announced, signal, is_ours));
         let (wake, woken) = bounded::<()>(1);
         let mut kernel = Kernel::new(files, Arc::clone(&watched), wake);
         let (stop, stopped) = bounded::<()>(0);
@@ -158,6 +152,9 @@ impl Kernel {
 /// A log that is watched, by the watching thread and by that of the kernel's words.
 struct Watched {
     look: Mutex<Look>,
+    signal: Arc<Signal>,
+    /// Whether this process has rung since the bell was last heard: who made the commit has told of it already.
+    is_ours: Arc<AtomicBool>,
     /// Whether somebody has rung since events were last found without: then what is under way will be rung for too.
     rings: AtomicBool,
 }
@@ -173,9 +170,35 @@ enum Found {
 }
 
 impl Watched {
-    /// Looks because somebody rang.
+    fn new(
+        connection: Connection,
+        announced: Arc<AtomicU64>,
+        signal: Arc<Signal>,
+        is_ours: Arc<AtomicBool>,
+    ) -> Self {
+        let look = Look {
+            connection,
+            seen: None,
+            announced,
+            signal: Arc::clone(&signal),
+        };
+        Self {
+            look: Mutex::new(look),
+            signal,
+            is_ours,
+            rings: AtomicBool::new(false),
+        }
+    }
+
+    /// Somebody rang. A look takes as long as reading the event, so that whoever waits for it is woken before.
     fn rung(&self) {
-        self.look.lock().at_head();
+        if self.is_ours.swap(false, Ordering::Relaxed) {
+            // Others may have rung with it.
+            self.look.lock().at_head();
+        } else {
+            self.signal.bump();
+            self.look.lock().note_head();
+        }
         self.rings.store(true, Ordering::Relaxed);
     }
 
@@ -230,6 +253,14 @@ impl Look {
         found
     }
 
+    /// Looks where the head is, of which everybody has been told.
+    fn note_head(&self) {
+        // What cannot be seen now is told of once more.
+        if let Ok(position) = position(&self.connection) {
+            self.announced.fetch_max(position, Ordering::Relaxed);
+        }
+    }
+
     /// Looks where the head is; None when it cannot be seen.
     fn at_head(&self) -> Option<Found> {
         let position = position(&self.connection).ok()?;
@@ -276,15 +307,13 @@ mod tests {
         };
         commit(1);
         let announced = Arc::new(AtomicU64::new(1));
-        let watched = Arc::new(Watched {
-            look: Mutex::new(Look {
-                connection: files.reading().unwrap(),
-                seen: None,
-                announced: Arc::clone(&announced),
-                signal: Arc::default(),
-            }),
-            rings: AtomicBool::new(false),
-        });
+        let (signal, is_ours) = (Arc::<Signal>::default(), Arc::<AtomicBool>::default());
+        let watched = Arc::new(Watched::new(
+            files.reading().unwrap(),
+            Arc::clone(&announced),
+            Arc::clone(&signal),
+            Arc::clone(&is_ours),
+        ));
         watched.now();
         let (wake, woken) = bounded(1);
         let Some(mut kernel) = Kernel::new(&files, Arc::clone(&watched), wake) else {
@@ -299,22 +328,34 @@ mod tests {
         assert!(watched.now() == Found::Events && !watched.rings.load(Ordering::Relaxed));
 
         // With: nobody else needs to look.
-        commit(3);
-        Bell::new(&files.bell()).ring();
-        let began = Instant::now();
-        while announced.load(Ordering::Relaxed) < 3 || !watched.rings.load(Ordering::Relaxed) {
-            assert!(began.elapsed() < patience, "the bell was not heard");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let ring_for = |position: u64| {
+            watched.rings.store(false, Ordering::Relaxed);
+            commit(position);
+            Bell::new(&files.bell()).ring();
+            let began = Instant::now();
+            while announced.load(Ordering::Relaxed) < position || !watched.rings.load(Ordering::Relaxed) {
+                assert!(began.elapsed() < patience, "the bell was not heard");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let told = signal.seen();
+        ring_for(3);
+        assert!(signal.seen() > told, "whoever waits was not woken");
+        // What this process has appended it has told of by itself.
+        is_ours.store(true, Ordering::Relaxed);
+        announced.store(4, Ordering::Relaxed);
+        let told = signal.seen();
+        ring_for(4);
+        assert_eq!(signal.seen(), told, "whoever waits was woken twice");
         kernel.tell_of_writes(false);
 
         // Somebody else again: found without a word, and from then on with one.
-        commit(4);
+        commit(5);
         assert!(watched.now() == Found::Events && !watched.rings.load(Ordering::Relaxed));
-        assert_eq!(announced.load(Ordering::Relaxed), 4);
+        assert_eq!(announced.load(Ordering::Relaxed), 5);
         let _ = woken.try_recv();
         kernel.tell_of_writes(true);
-        commit(5);
+        commit(6);
         woken.recv_timeout(patience).unwrap();
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct SqliteWriter {
     files: Files,
     connection: Connection,
     bell: Bell,
+    /// Set before the bell is rung.
+    rings: Arc<AtomicBool>,
     streams: Streams,
     checkpoints: Checkpoints,
     /// Whether the checkpointer has left the rest to this thread.
@@ -31,7 +33,11 @@ pub(super) struct SqliteWriter {
 }
 
 impl SqliteWriter {
-    pub(super) fn new(files: Files, connection: Connection) -> Result<Self, LogError> {
+    pub(super) fn new(
+        files: Files,
+        connection: Connection,
+        rings: Arc<AtomicBool>,
+    ) -> Result<Self, LogError> {
         let bell = Bell::new(&files.bell());
         let has_rest = Arc::<AtomicBool>::default();
         let (opened, left) = (files.clone(), Arc::clone(&has_rest));
@@ -51,6 +57,7 @@ impl SqliteWriter {
             files,
             connection,
             bell,
+            rings,
             streams: Streams::default(),
             checkpoints,
             has_rest,
@@ -137,6 +144,7 @@ impl Backend for SqliteWriter {
             connection.prepare_cached("COMMIT")?.execute([]).map(drop)
         })?;
         self.streams.committed();
+        self.rings.store(true, Ordering::Relaxed);
         self.bell.ring();
         self.checkpoints.committed(CHECKPOINT_PAGES);
         Ok(())
@@ -319,7 +327,7 @@ mod tests {
         let connection = files.writing().unwrap();
         // SQLite then fails as it does when the file system has no room.
         connection.pragma_update(None, "max_page_count", 100).unwrap();
-        let writer = SqliteWriter::new(files.clone(), connection).unwrap();
+        let writer = SqliteWriter::new(files.clone(), connection, Arc::default()).unwrap();
         let group = Group::start(writer, 10, Clock::system(), |_| ()).unwrap();
         let append = |bytes: usize| append(&group, bytes);
         assert_eq!(append(10).unwrap().position, Position(1));
@@ -334,7 +342,7 @@ mod tests {
     fn the_write_ahead_log_begins_anew_while_somebody_appends() {
         let folder = tempfile::tempdir().unwrap();
         let files = files(&folder);
-        let writer = SqliteWriter::new(files.clone(), files.writing().unwrap()).unwrap();
+        let writer = SqliteWriter::new(files.clone(), files.writing().unwrap(), Arc::default()).unwrap();
         let group = Group::start(writer, 10, Clock::system(), |_| ()).unwrap();
         let length = || std::fs::metadata(files.write_ahead_log()).unwrap().len();
         let began = std::time::Instant::now();
@@ -345,7 +353,10 @@ mod tests {
             for _ in 0..40 {
                 append(&group, 50_000).unwrap();
             }
-            assert!(began.elapsed() < std::time::Duration::from_secs(60), "it goes on growing");
+            assert!(
+                began.elapsed() < std::time::Duration::from_secs(60),
+                "it goes on growing"
+            );
         }
     }
 
@@ -355,7 +366,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files = files(&folder);
         let writers = [0, 1].map(|_| {
-            let writer = SqliteWriter::new(files.clone(), files.writing().unwrap()).unwrap();
+            let writer = SqliteWriter::new(files.clone(), files.writing().unwrap(), Arc::default()).unwrap();
             Group::start(writer, 10, Clock::system(), |_| ()).unwrap()
         });
         let mut expected = 1..;
