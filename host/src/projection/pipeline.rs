@@ -2,6 +2,7 @@
 
 mod ahead;
 mod applying;
+mod level;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +11,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, never, select, tick};
 
 pub(crate) use self::ahead::FellApart;
+use self::level::Level;
 use super::fault::Parking;
-use super::reading::Read;
+use super::reading::{Read, Reader};
 use super::runner::{Control, Herald, RunnerNews, RunnerSpec, Surroundings, SwitchRequest, bug};
 use super::status::{RunnerStatus, StopReason};
 use super::workers::Workers;
@@ -43,6 +45,8 @@ pub(crate) struct Pipeline<'a> {
     parking: Parking,
     controls: Receiver<Control>,
     batches: Receiver<Read>,
+    /// What reads while this thread does it.
+    level: Level,
     writing: &'a Writing,
     to_write: Sender<Write>,
     written: Receiver<Written>,
@@ -89,6 +93,7 @@ impl<'a> Pipeline<'a> {
         parking: Parking,
         controls: Receiver<Control>,
         batches: Receiver<Read>,
+        give_back: Sender<Box<Reader>>,
         writing: &'a Writing,
         to_write: Sender<Write>,
         written: Receiver<Written>,
@@ -104,6 +109,7 @@ impl<'a> Pipeline<'a> {
             parking,
             controls,
             batches,
+            level: Level::new(&*surroundings.log, give_back),
             writing,
             to_write,
             written,
@@ -131,7 +137,7 @@ impl<'a> Pipeline<'a> {
     /// # Errors
     /// Why a worker that was ahead failed: what is not committed is lost, and is to be done again together.
     pub(crate) fn run(mut self) -> Result<StopReason, FellApart> {
-        let nothing = never();
+        let (nothing, silence) = (never(), never());
         let ticks = tick(Duration::from_millis(100));
         loop {
             if self.stop.load(Ordering::Acquire) && self.ending.is_none() {
@@ -160,11 +166,12 @@ impl<'a> Pipeline<'a> {
                 return Ok(reason);
             }
             self.make_ready();
-            let batches = if self.takes_batches() {
-                self.batches.clone()
-            } else {
-                nothing.clone()
-            };
+            let takes = self.takes_batches();
+            let batches = if takes { &self.batches } else { &nothing };
+            // What was read before goes first: a step may need the room.
+            let reads = takes && self.batches.is_empty();
+            let appended = if reads { self.level.appended() } else { None };
+            let appended = appended.unwrap_or(&silence);
             select! {
                 recv(self.controls) -> control => match control {
                     Ok(control) => self.control(control),
@@ -182,14 +189,21 @@ impl<'a> Pipeline<'a> {
                     self.heard(news);
                 },
                 recv(batches) -> read => match read {
-                    Ok(Read::Batch(batch, at_head)) => self.take(&batch, at_head),
+                    Ok(Read::Batch(batch, at_head)) => {
+                        self.take(&batch, at_head);
+                        if !at_head {
+                            self.level.give_back();
+                        }
+                    }
+                    Ok(Read::Level(reader)) => self.level.take(reader),
                     Ok(Read::Diverged(why)) => self.ending = Some(StopReason::Diverged(why)),
                     Ok(Read::Broken(why)) => self.ending = Some(StopReason::Fault(bug(why))),
                     Ok(Read::Unlifted(unlifted)) => self.take_unlifted(*unlifted),
                     Ok(Read::Faulted(stop)) => self.ending = Some(StopReason::Fault(*stop)),
                     Err(_) => return Ok(StopReason::Restart("the reader thread ended".to_owned())),
                 },
-                recv(ticks) -> _ => {}
+                recv(appended) -> _ => self.level.read(),
+                recv(ticks) -> _ => if reads { self.level.read_in_time() },
             }
         }
     }

@@ -110,6 +110,10 @@ impl Profiler {
     }
 
     /// Whether what is done from now on is done for public tables.
+    pub(crate) fn is_live(&self) -> bool {
+        self.live.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn set_live(&self, live: bool) {
         self.live.store(live, Ordering::Relaxed);
     }

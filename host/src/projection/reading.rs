@@ -1,11 +1,15 @@
-//! The reader thread: takes the head, reads up to it, hands batches on.
+//! The reader: takes the head, reads up to it, hands batches on.
+//!
+//! It has a thread of its own, so that events are read while others are projected. At the head that thread would only
+//! wake the projecting one for each event; so a live projection's reader goes to the projecting thread there, and comes
+//! back when it falls behind.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use lamphouse_contract::fields::Plan;
 
 use super::backoff::Backoff;
@@ -18,7 +22,7 @@ use crate::log::{EventLog, Head, LogError, LogReader};
 use crate::tables::Checkpoint;
 
 /// How long the reader sleeps when nobody wakes it; a lost wake-up costs no more than this.
-const POLL: Duration = Duration::from_millis(500);
+pub(super) const POLL: Duration = Duration::from_millis(500);
 
 /// Batches that were handed on and may be used again; the queues hold fewer.
 const BATCHES_KEPT_MAX: usize = 16;
@@ -27,6 +31,8 @@ const BATCHES_KEPT_MAX: usize = 16;
 pub(crate) enum Read {
     /// Events, and whether the head was reached with them.
     Batch(Arc<EventBatch>, bool),
+    /// There is nothing more for now, and the projection is live: who projects may as well read.
+    Level(Box<Reader>),
     /// The log is not the one that was followed; says why.
     Diverged(String),
     /// The log cannot be read for a reason that is ours.
@@ -64,38 +70,66 @@ pub(crate) struct Reading {
     pub(crate) to: Sender<Read>,
 }
 
-impl Reading {
-    /// Reads until told to stop, or until nobody listens.
-    pub(crate) fn run(self) {
+/// Reads on from where it is, in whatever thread has it.
+pub(crate) struct Reader {
+    reading: Reading,
+    checkpoint: Checkpoint,
+    source: Source,
+    /// Whether the event at the checkpoint was looked up since the connection was made.
+    verified: bool,
+    announced: bool,
+}
+
+impl Reader {
+    pub(crate) fn new(reading: Reading) -> Self {
+        Self {
+            checkpoint: reading.from,
+            reading,
+            source: Source::default(),
+            verified: false,
+            announced: false,
+        }
+    }
+
+    /// Reads until told to stop, or until nobody listens. Whoever gets it by [`Read::Level`] gives it `back` to go on.
+    pub(crate) fn run(self, back: &Receiver<Box<Self>>) {
+        let mut reader = Box::new(self);
         let mut backoff = Backoff::default();
-        let mut checkpoint = self.from;
-        let mut announced = false;
-        // Whether the event at the checkpoint was looked up since the connection was made.
-        let mut verified = false;
-        let mut source = Source::default();
-        while !self.stopped() {
-            let seen = self.log.signal().seen();
-            match self.step(seen, &mut checkpoint, &mut source, &mut verified, &mut announced) {
+        while !reader.reading.stopped() {
+            let seen = reader.reading.log.signal().seen();
+            match reader.step() {
                 Ok(Step::More) => {}
                 Ok(Step::AtHead) => {
-                    source.batches.clear();
-                    self.log.signal().wait(seen, POLL);
+                    reader.source.batches.clear();
+                    if reader.reading.is_for_who_projects() {
+                        let to = reader.reading.to.clone();
+                        // Where nobody listens any more, nobody gives it back either.
+                        let _ = to.send(Read::Level(reader));
+                        drop(to);
+                        reader = match back.recv() {
+                            Ok(reader) => reader,
+                            Err(_) => return,
+                        };
+                    } else {
+                        reader.reading.log.signal().wait(seen, POLL);
+                    }
                 }
                 Ok(Step::Over) => return,
                 Err(error) if error.class() == Class::Retryable => {
-                    source.reader = None;
-                    verified = false;
+                    reader.source.reader = None;
+                    reader.verified = false;
                     let wait = backoff.next();
-                    self.status.set_retrying(Some(Retry {
+                    reader.reading.status.set_retrying(Some(Retry {
                         message: format!("the event log cannot be read: {error}"),
                         attempts: backoff.tries(),
                         next: Instant::now() + wait,
                     }));
-                    self.sleep(wait);
+                    reader.reading.sleep(wait);
                     continue;
                 }
                 Err(error) => {
-                    let _ = self
+                    let _ = reader
+                        .reading
                         .to
                         .send(Read::Broken(format!("the event log cannot be read: {error}")));
                     return;
@@ -103,25 +137,30 @@ impl Reading {
             }
             if backoff.tries() > 0 {
                 backoff = Backoff::default();
-                self.status.set_retrying(None);
+                reader.reading.status.set_retrying(None);
             }
         }
     }
 
-    fn step(
-        &self,
-        seen: u64,
-        checkpoint: &mut Checkpoint,
-        source: &mut Source,
-        verified: &mut bool,
-        announced: &mut bool,
-    ) -> Result<Step, LogError> {
+    /// Reads once. What comes is sent: without upcasters one message at most.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub(crate) fn step(&mut self) -> Result<Step, LogError> {
+        let Self {
+            reading,
+            checkpoint,
+            source,
+            verified,
+            announced,
+        } = self;
+        let seen = reading.log.signal().seen();
         let looked = Instant::now();
-        let (head, early) = self.look(seen, checkpoint, source, *announced && *verified)?;
-        self.status.set_head(head.position, head.recorded_at);
+        let (head, early) = reading.look(seen, checkpoint, source, *announced && *verified)?;
+        reading.status.set_head(head.position, head.recorded_at);
         if !*verified {
-            if let Some(why) = diverged(&*self.log, checkpoint, head)? {
-                let _ = self.to.send(Read::Diverged(why));
+            if let Some(why) = diverged(&*reading.log, checkpoint, head)? {
+                let _ = reading.to.send(Read::Diverged(why));
                 return Ok(Step::Over);
             }
             *verified = true;
@@ -138,9 +177,10 @@ impl Reading {
             let began = if early.is_some() { looked } else { Instant::now() };
             let batch = match early {
                 Some(batch) => source.keep(Arc::new(batch)),
-                None => self.read(checkpoint.position, head, source)?,
+                None => reading.read(checkpoint.position, head, source)?,
             };
-            self.status
+            reading
+                .status
                 .profiler()
                 .read(batch.len(), began.elapsed(), batch.extracting());
             if batch.through <= checkpoint.position {
@@ -160,13 +200,21 @@ impl Reading {
         checkpoint.event_id = batch.through_id;
         let at_head = batch.through == head.position;
         *announced = at_head;
-        if let Some(upcasting) = &self.upcasting {
-            return Ok(upcasting.pass_on(self, batch, at_head));
+        if let Some(upcasting) = &reading.upcasting {
+            return Ok(upcasting.pass_on(reading, batch, at_head));
         }
-        match self.to.send(Read::Batch(batch, at_head)) {
+        match reading.to.send(Read::Batch(batch, at_head)) {
             Ok(()) => Ok(Step::More),
             Err(_) => Ok(Step::Over),
         }
+    }
+}
+
+impl Reading {
+    /// Whether the projecting thread may read by itself while there is little to read. Upcasters take their time, and
+    /// make of one batch as many messages as they like.
+    fn is_for_who_projects(&self) -> bool {
+        self.upcasting.is_none() && self.status.profiler().is_live()
     }
 
     /// The head, and where this reader is alone and was level, what came since, by one question.
@@ -265,9 +313,13 @@ impl Source {
     }
 }
 
-pub(super) enum Step {
+/// What a step came to.
+pub(crate) enum Step {
+    /// It was one forward.
     More,
+    /// There is nothing to read.
     AtHead,
+    /// There is nobody to read for.
     Over,
 }
 

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::fault::Parking;
 use super::meter::Meters;
 use super::pipeline::{FellApart, Pipeline};
-use super::reading::Reading;
+use super::reading::{Reader, Reading};
 use super::rows::{Indexer, Rows};
 use super::status::{RunnerStatus, Stop, StopReason};
 use super::tail::Tail;
@@ -351,6 +351,7 @@ impl Attempt<'_> {
         let (to_project, batches) = bounded(queue);
         let (to_write, writes) = bounded(1);
         let (to_acknowledge, written) = bounded(1);
+        let (give_back, given_back) = bounded(1);
         let end_threads = Arc::new(AtomicBool::new(false));
         let wanted = EventFilter {
             any_of: generation.descriptor.subscriptions.clone(),
@@ -394,7 +395,9 @@ impl Attempt<'_> {
         std::thread::scope(|scope| {
             let started = std::thread::Builder::new()
                 .name(format!("read-{id}"))
-                .spawn_scoped(scope, move || of_reader.in_scope(|| reading.run()))
+                .spawn_scoped(scope, move || {
+                    of_reader.in_scope(|| Reader::new(reading).run(&given_back));
+                })
                 .and_then(|_| {
                     std::thread::Builder::new()
                         .name(format!("write-{id}"))
@@ -415,6 +418,7 @@ impl Attempt<'_> {
                         parking,
                         controls.clone(),
                         batches,
+                        give_back,
                         writing,
                         to_write,
                         written,

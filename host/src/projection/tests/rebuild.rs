@@ -88,30 +88,36 @@ impl Bench {
         let handle = runtime.handle().clone();
         let log = crate::log::open(&at("log.db"), &limits, Clock::system(), handle.clone()).unwrap();
         let store = crate::tables::open(&at("tables.db"), handle).unwrap();
-        let lines = (1..=EVENTS).map(|line| ImportEvent {
-            line,
-            stream_id: format!("order-{}", line % 40),
-            stream_type: "order".to_owned(),
-            idempotency_key: None,
-            event: match line {
-                10 => new_event("OrderCancelled", HEADER),
-                20 => new_event("OrderPlaced", ODD_HEADER),
-                _ => new_event("LineAdded", LINE),
-            },
-        });
-        let cursor = ImportCursor {
-            digest: "all".to_owned(),
-            bytes: 1,
-            lines: EVENTS,
-        };
-        log.import(lines.collect(), None, &cursor).unwrap();
-        Self {
+        let bench = Self {
             log,
             store,
             sandbox: Sandbox::new(PluginLimits::default(), None).unwrap(),
             _folder: folder,
             _runtime: runtime,
-        }
+        };
+        bench.import("all", EVENTS, |line| match line {
+            10 => new_event("OrderCancelled", HEADER),
+            20 => new_event("OrderPlaced", ODD_HEADER),
+            _ => new_event("LineAdded", LINE),
+        });
+        bench
+    }
+
+    /// Appends so many events at once.
+    fn import(&self, digest: &str, lines: u64, event: impl Fn(u64) -> NewEvent) {
+        let cursor = ImportCursor {
+            digest: digest.to_owned(),
+            bytes: 1,
+            lines,
+        };
+        let lines = (1..=lines).map(|line| ImportEvent {
+            line,
+            stream_id: format!("order-{}", line % 40),
+            stream_type: "order".to_owned(),
+            idempotency_key: None,
+            event: event(line),
+        });
+        self.log.import(lines.collect(), None, &cursor).unwrap();
     }
 
     fn append_line(&self, stream_id: &str) {
@@ -135,6 +141,18 @@ impl Bench {
         upcasters: Option<Arc<Upcasters>>,
         limits: PipelineLimits,
         call: Duration,
+    ) -> Rebuild {
+        self.start(file, upcasters, limits, call, false)
+    }
+
+    /// The same, of a generation that is public already or not.
+    fn start(
+        &self,
+        file: &str,
+        upcasters: Option<Arc<Upcasters>>,
+        limits: PipelineLimits,
+        call: Duration,
+        live: bool,
     ) -> Rebuild {
         let (tell, given) = unbounded();
         let bytes = guest(file);
@@ -193,7 +211,7 @@ impl Bench {
             plugin: plugin.clone(),
             upcasters,
             faults: FaultPolicy::default(),
-            live: false,
+            live,
         };
         Rebuild {
             runner: Runner::start(&surroundings, spec),
@@ -259,6 +277,36 @@ fn declared_fields_are_handed_over_and_the_shared_end_of_the_log_gives_whole_eve
         drop(others);
     }
     rebuild.end();
+}
+
+#[test]
+fn a_live_projection_that_falls_behind_by_turns_is_given_each_event_once_and_in_order() {
+    let bench = Bench::new();
+    let limits = PipelineLimits {
+        batch_events_max: 10,
+        ..PipelineLimits::default()
+    };
+    let live = bench.start(
+        "order-summary-1.0.0.wasm",
+        None,
+        limits,
+        Duration::from_millis(1),
+        true,
+    );
+    live.catch_up();
+    for round in 0..6 {
+        for number in 0..5 {
+            bench.append_line(&format!("order-{round}-{number}"));
+            // Level by now or not: both are to be right.
+            std::thread::sleep(Duration::from_millis(number));
+        }
+        bench.import(&round.to_string(), 100, |_| new_event("LineAdded", LINE));
+    }
+    for position in 1..=EVENTS + 6 * 105 {
+        let given = live.given.recv_timeout(WAIT_MAX).unwrap();
+        assert_eq!(given.position, position);
+    }
+    assert_eq!(live.end().events, EVENTS + 6 * 105);
 }
 
 #[test]
