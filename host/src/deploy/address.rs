@@ -40,6 +40,11 @@ impl Address {
         self.recorded = false;
     }
 
+    /// Whether there is one that is not recorded yet.
+    pub(crate) fn is_to_be_recorded(&self) -> bool {
+        self.places.is_some() && !self.recorded
+    }
+
     /// Records it, unless that is done. A failure is a problem of the host until a later try succeeds.
     pub(crate) fn record(
         &mut self,

@@ -156,9 +156,7 @@ impl Conductor {
             Message::Chore(projection, done) => self.chore_done(&projection, done),
             Message::Announce(places) => {
                 self.address.set(places);
-                if let Some(ownership) = &mut self.ownership {
-                    self.address.record(&mut **ownership, &mut self.problems);
-                }
+                self.record_address();
             }
             Message::Stop => {}
         }
@@ -204,7 +202,7 @@ impl Conductor {
         if let Some(ownership) = &mut self.ownership {
             self.next_ownership = Instant::now() + OWNERSHIP_EVERY;
             if ownership.is_held() {
-                self.address.record(&mut **ownership, &mut self.problems);
+                self.record_address();
                 return true;
             }
             tracing::warn!(
@@ -217,11 +215,11 @@ impl Conductor {
         }
         self.next_ownership = Instant::now() + STANDBY_EVERY;
         match self.surroundings.store.try_own() {
-            Ok(Some(mut ownership)) => {
-                self.address.forget();
-                self.address.record(&mut *ownership, &mut self.problems);
+            Ok(Some(ownership)) => {
                 self.ownership = Some(ownership);
                 self.problems.remove("owner");
+                self.address.forget();
+                self.record_address();
                 tracing::info!("This host owns the tables database");
             }
             Ok(None) => {
@@ -240,6 +238,17 @@ impl Conductor {
             }
         }
         self.ownership.is_some()
+    }
+
+    /// Records where this host answers, unless that is done. Whoever finds it there asks for the status at once, which
+    /// must not be that of a host which nobody can reach yet.
+    fn record_address(&mut self) {
+        if self.address.is_to_be_recorded() && self.ownership.is_some() {
+            self.publish();
+        }
+        if let Some(ownership) = &mut self.ownership {
+            self.address.record(&mut **ownership, &mut self.problems);
+        }
     }
 
     /// Reads what is stored, and sets everything up to go on from there.

@@ -136,6 +136,23 @@ fn a_plugin_in_the_folder_becomes_a_table_that_follows_the_log() {
 }
 
 #[test]
+fn whoever_finds_the_recorded_address_sees_the_owner_that_listens_there() {
+    let stage = Stage::new();
+    stage.drop_in("puppet.wasm", &puppet(&[]));
+    let host = stage.start(Mode::Serve);
+    host.announce("127.0.0.1:7117", "127.0.0.1:7117");
+    let until = Instant::now() + Duration::from_secs(10);
+    while host.store().owner_address().unwrap().is_none() {
+        assert!(Instant::now() < until, "the address was not recorded");
+    }
+    let host = host.status().unwrap().host;
+    assert_eq!(
+        (host.address.as_deref(), host.role.as_str()),
+        (Some("127.0.0.1:7117"), "owner")
+    );
+}
+
+#[test]
 fn a_new_version_is_built_beside_the_live_one_and_rolled_back_for_good() {
     let stage = Stage::new();
     stage.drop_in("puppet.wasm", &puppet(&[]));
