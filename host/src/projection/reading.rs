@@ -225,10 +225,10 @@ impl Reading {
         source: &mut Source,
         was_level: bool,
     ) -> Result<(Head, Option<EventBatch>), LogError> {
+        let (events_max, bytes_max) = self.sizes();
         if was_level && !self.tail.is_shared() {
             let mut batch = source.done_with().unwrap_or_else(|| self.new_batch());
             if let Some(reader) = &mut source.reader {
-                let (events_max, bytes_max) = self.sizes();
                 let (projection, generation) = self.status.names();
                 let after = checkpoint.position.0;
                 let _span = tracing::debug_span!("read", projection, generation, after).entered();
@@ -238,7 +238,8 @@ impl Reading {
                 }
             }
         }
-        Ok((self.tail.head(&*self.log, seen)?, None))
+        let head = self.tail.head(&*self.log, seen, events_max, bytes_max)?;
+        Ok((head, None))
     }
 
     fn sizes(&self) -> (usize, usize) {

@@ -18,8 +18,6 @@ use crate::log::{EventLog, Head, LogError, LogReader};
 const POSITIONS_MAX: u64 = 2_000;
 /// Bytes of events that are kept. Higher would serve followers that are further apart; lower would save memory.
 const BYTES_MAX: usize = 4 << 20;
-/// Events that are read with a head.
-const EVENTS_MAX: usize = 1_000;
 /// Longest that a head which was looked up for one is good for another, beside the signal that it has moved. A lost
 /// signal costs no more than this.
 const HEAD_AGE_MAX: Duration = Duration::from_millis(20);
@@ -72,11 +70,18 @@ impl Follower {
         self.0.readers.load(Ordering::Acquire) > 1
     }
 
-    /// The head. `seen` is the count of the log's signal before this question.
+    /// The head. `seen` is the count of the log's signal before this question. The events of a batch at most may be read
+    /// with it.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub(crate) fn head(&self, log: &dyn EventLog, seen: u64) -> Result<Head, LogError> {
+    pub(crate) fn head(
+        &self,
+        log: &dyn EventLog,
+        seen: u64,
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Result<Head, LogError> {
         if !self.is_shared() {
             return log.head();
         }
@@ -89,7 +94,7 @@ impl Follower {
         {
             return Ok(head);
         }
-        let head = match kept.read_to_head(through)? {
+        let head = match kept.read_to_head(through, events_max, bytes_max)? {
             Some(head) => head,
             None => log.head()?,
         };
@@ -168,12 +173,17 @@ impl Kept {
     }
 
     /// The head and the events up to it by one question, where the log has one; what comes is kept.
-    fn read_to_head(&mut self, through: Position) -> Result<Option<Head>, LogError> {
+    fn read_to_head(
+        &mut self,
+        through: Position,
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Result<Option<Head>, LogError> {
         let Some(reader) = self.reader.as_mut().filter(|_| !self.batches.is_empty()) else {
             return Ok(None);
         };
         let mut batch = EventBatch::default();
-        let head = match reader.read_to_head(through, EVENTS_MAX, BYTES_MAX, &mut batch) {
+        let head = match reader.read_to_head(through, events_max, bytes_max, &mut batch) {
             Ok(head) => head,
             Err(error) => {
                 self.reader = None;

@@ -104,7 +104,7 @@ fn ten_followers_cost_one_read_and_each_gets_what_it_wants() {
             if events == 7 && number % 4 == 3 {
                 continue;
             }
-            let head = follower.head(&*bench.log, seen).unwrap();
+            let head = follower.head(&*bench.log, seen, 2_000, 1 << 20).unwrap();
             while at[number] < head.position {
                 let batch = follower
                     .read(&*bench.log, at[number], head, &filters[number], 2_000, 1 << 20)
@@ -133,7 +133,9 @@ fn who_is_alone_far_behind_or_behind_what_is_kept_reads_for_itself() {
     let one = bench.tail.follow();
     let all = EventFilter::default();
     let read = |after: u64| {
-        let head = one.head(&*bench.log, bench.log.signal().seen()).unwrap();
+        let head = one
+            .head(&*bench.log, bench.log.signal().seen(), 2_000, 1 << 20)
+            .unwrap();
         let batch = one.read(&*bench.log, Position(after), head, &all, 2_000, 1 << 20);
         batch.unwrap().map(|batch| (batch.len(), batch.through.0))
     };
@@ -146,6 +148,26 @@ fn who_is_alone_far_behind_or_behind_what_is_kept_reads_for_itself() {
     bench.append(1);
     assert_eq!(read(2_500), Some((1, 2_501)));
     assert_eq!(read(2_499), Some((1, 2_500)), "still there");
+}
+
+/// What is read together with a head too.
+#[test]
+fn no_batch_is_larger_than_a_call_may_be() {
+    let bench = Bench::new();
+    bench.append(25);
+    let [one, _other] = [bench.tail.follow(), bench.tail.follow()];
+    let mut at = Position::START;
+    let mut sizes = Vec::new();
+    while sizes.iter().sum::<usize>() < 25 {
+        // Each question comes after an append, so that none is answered from memory.
+        let seen = bench.log.signal().seen() + sizes.len() as u64;
+        let head = one.head(&*bench.log, seen, 10, 1 << 20).unwrap();
+        let batch = one.read(&*bench.log, at, head, &EventFilter::default(), 10, 1 << 20);
+        let batch = batch.unwrap().expect("the tail has it");
+        at = batch.through;
+        sizes.push(batch.len());
+    }
+    assert_eq!(sizes, [10, 10, 5]);
 }
 
 #[test]
@@ -174,7 +196,9 @@ fn reserved_types_pass_by_who_does_not_name_them() {
     bench.log.append_own(request).unwrap();
     let [all, named] = [bench.tail.follow(), bench.tail.follow()];
     let read = |follower: &crate::projection::tail::Follower, filter: EventFilter| {
-        let head = follower.head(&*bench.log, bench.log.signal().seen()).unwrap();
+        let head = follower
+            .head(&*bench.log, bench.log.signal().seen(), 2_000, 1 << 20)
+            .unwrap();
         let batch = follower.read(&*bench.log, Position::START, head, &filter, 2_000, 1 << 20);
         let batch = batch.unwrap().expect("the tail has it");
         let positions: Vec<u64> = (0..batch.len()).map(|index| batch.position(index).0).collect();
