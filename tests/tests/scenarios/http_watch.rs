@@ -261,23 +261,26 @@ fn readiness_follows_the_tables_and_health_does_not(database: Database) {
     );
     // Who pauses it has decided so.
     project.ok(&["pause", "puppet", "--reason", "A look at it"]);
-    wait::until(
-        "a paused projection to be left out",
-        wait::SHORT,
-        || match asked.get("/readyz") {
-            Answer { status: 200, .. } => Ok(()),
-            answer => Err(answer.body),
-        },
-    );
+    wait::until("a paused projection to be left out", wait::SHORT, || {
+        is_ready(&asked)
+    });
     host.stop();
+}
+
+fn is_ready(asked: &Asked) -> Result<(), String> {
+    match asked.get("/readyz") {
+        Answer { status: 200, .. } => Ok(()),
+        answer => Err(answer.body),
+    }
 }
 
 fn a_standby_is_not_ready_until_the_owner_is_gone(database: Database) {
     let project = Project::new(database);
     let owner = project.serve();
     let token = token(&project);
-    assert_eq!(Asked::of(&owner, &token).get("/readyz").status, 200);
-    let owners = Asked::of(&owner, &token).address;
+    let asked = Asked::of(&owner, &token);
+    wait::until("the owner to be ready", wait::SHORT, || is_ready(&asked));
+    let owners = asked.address;
     let standby = project.start();
     let asked = wait::until("the standby to listen", wait::SHORT, || {
         match Asked::of(&standby, &token) {
@@ -285,9 +288,14 @@ fn a_standby_is_not_ready_until_the_owner_is_gone(database: Database) {
             same => Err(same.address),
         }
     });
-    let answer = asked.get("/readyz");
+    let answer = wait::until("the standby to know the owner", wait::SHORT, || {
+        let answer = asked.get("/readyz");
+        match answer.body.contains("this one stands by") {
+            true => Ok(answer),
+            false => Err(answer.body),
+        }
+    });
     assert_eq!(answer.status, 503);
-    assert!(answer.body.contains("this one stands by"), "{}", answer.body);
     assert_eq!(asked.get_without_token("/healthz").status, 200);
     let page = asked.scrape();
     assert_eq!(
@@ -298,12 +306,7 @@ fn a_standby_is_not_ready_until_the_owner_is_gone(database: Database) {
         (0.0, 0.0)
     );
     owner.stop();
-    wait::until("the standby to be ready", wait::LONG, || {
-        match asked.get("/readyz") {
-            Answer { status: 200, .. } => Ok(()),
-            answer => Err(answer.body),
-        }
-    });
+    wait::until("the standby to be ready", wait::LONG, || is_ready(&asked));
     assert_eq!(value(&asked.scrape(), "lamphouse_owner", &[]), 1.0);
     standby.stop();
 }
