@@ -106,9 +106,21 @@ impl Host {
             )));
         }
         let clock = Clock::system();
-        let log = crate::log::open(&config.log, &config.append, clock.clone(), runtime.clone())?;
-        let store = crate::tables::open(&config.tables, runtime)?;
-        let ownership = store.try_own()?;
+        let open_log = || crate::log::open(&config.log, &config.append, clock.clone(), runtime.clone());
+        let open_tables = || {
+            let store = crate::tables::open(&config.tables, runtime.clone())?;
+            let ownership = store.try_own()?;
+            Ok::<_, HostError>((store, ownership))
+        };
+        // Side by side: each of them waits for several connections.
+        let (log, (store, ownership)) = std::thread::scope(|scope| {
+            let log = scope.spawn(open_log);
+            let tables = open_tables();
+            let log = log
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok::<_, HostError>((log?, tables?))
+        })?;
         if ownership.is_none() && matches!(mode, Mode::CatchUp | Mode::Command) {
             let address = store.owner_address()?;
             return Err(HostError::Owned(
