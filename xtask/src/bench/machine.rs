@@ -13,6 +13,39 @@ use super::stage::Stage;
 /// Writes of one block, each synced.
 const SYNCS: usize = 200;
 
+/// Share of the cores' time that a quiet machine is idle.
+const IDLE_MIN: f64 = 0.95;
+/// Time of one look at that.
+const LOOK: Duration = Duration::from_millis(250);
+/// A machine that is busy for longer has other work of its own.
+const QUIET_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Waits until the machine has nothing to do: what a database does after somebody's work (statistics, vacuum, writing back)
+/// would be paid for by whoever comes next. Where the system does not tell (`/proc/stat`), it waits for nothing.
+pub(super) fn wait_until_quiet() {
+    let until = Instant::now() + QUIET_WAIT_MAX;
+    while Instant::now() < until {
+        let Some((idle, all)) = ticks() else { return };
+        std::thread::sleep(LOOK);
+        let Some((idle_after, all_after)) = ticks() else {
+            return;
+        };
+        if (idle_after - idle) as f64 >= IDLE_MIN * (all_after - all) as f64 {
+            return;
+        }
+    }
+    println!("   (the machine has other work: figures may be low)");
+}
+
+/// Time of all cores since the machine was started, idle and as a whole.
+fn ticks() -> Option<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    let numbers = text.lines().next()?.split_whitespace().skip(1);
+    // User, nice, system, idle, waiting for the disk, interrupts, stolen; then what is in user already.
+    let ticks: Vec<u64> = numbers.take(8).map_while(|number| number.parse().ok()).collect();
+    Some((*ticks.get(3)?, ticks.iter().sum()))
+}
+
 /// Processor, load, the disk's time to sync, the build.
 pub(super) fn describe(stage: &Stage) -> Result<String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

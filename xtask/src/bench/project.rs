@@ -10,6 +10,7 @@ use serde_json::Value;
 use xtask::paths;
 use xtask::postgres::{self, Server};
 
+use super::machine::wait_until_quiet;
 use super::probe;
 
 /// Longest wait for a host to be level with a log of a million events.
@@ -63,12 +64,13 @@ impl On<'_> {
         }
     }
 
-    /// Has written what others left to be written, so that nobody else pays for it.
+    /// Has done what others left to be done, so that nobody else pays for it.
     pub(super) fn settle(&self, log: &str) -> Result<()> {
         Command::new("sync").status().context("cannot run sync")?;
         if matches!(self, Self::Postgres(_)) {
             probe::ask(&["execute", "--database", log, "--sql", "CHECKPOINT"])?;
         }
+        wait_until_quiet();
         Ok(())
     }
 
