@@ -13,6 +13,8 @@ use notify::{Event, EventKind, Watcher};
 
 /// How long a file must be unchanged. Higher would deploy later; lower would look at more half-written files.
 const SETTLE: Duration = Duration::from_millis(120);
+/// After how long a file that is unchanged is probably whole. Lower would look at more half-written files, in vain.
+const QUIET: Duration = Duration::from_millis(30);
 /// A file that is met at the start, and was last changed longer ago than this, needs no watching. Clocks of file servers
 /// may differ by a little; where they differ by more, a half-written file is refused, and taken when it is whole.
 const SETTLED_BEFORE_START: Duration = Duration::from_secs(2);
@@ -44,6 +46,8 @@ pub(crate) struct Look {
     pub(crate) settled: BTreeMap<String, Fingerprint>,
     /// Files that are still changing.
     pub(crate) settling: Vec<String>,
+    /// Those of them that are probably whole.
+    pub(crate) quiet: BTreeMap<String, Fingerprint>,
 }
 
 /// What a file was when it was seen last, and since when it has been so.
@@ -54,8 +58,9 @@ struct Seen {
 }
 
 impl Seen {
-    fn is_settled(&self, now: Instant) -> bool {
-        self.since.is_none_or(|since| now.duration_since(since) >= SETTLE)
+    /// Whether it has been so for this time.
+    fn is_the_same_for(&self, time: Duration, now: Instant) -> bool {
+        self.since.is_none_or(|since| now.duration_since(since) >= time)
     }
 }
 
@@ -157,6 +162,7 @@ impl Folder {
         let mut look = Look {
             settled: BTreeMap::new(),
             settling: Vec::new(),
+            quiet: BTreeMap::new(),
         };
         let before = self.seen.take();
         let mut seen = BTreeMap::new();
@@ -171,10 +177,13 @@ impl Folder {
                 None => Some(now),
             };
             let file = Seen { fingerprint, since };
-            if file.is_settled(now) {
+            if file.is_the_same_for(SETTLE, now) {
                 look.settled.insert(name.clone(), fingerprint);
             } else {
                 look.settling.push(name.clone());
+                if file.is_the_same_for(QUIET, now) {
+                    look.quiet.insert(name.clone(), fingerprint);
+                }
             }
             seen.insert(name, file);
         }
@@ -196,8 +205,11 @@ mod tests {
         let mut folder = Folder::new(dir.path(), "plugin folder", &[".wasm"], || {});
         std::fs::write(dir.path().join("a.wasm"), b"half").unwrap();
         std::fs::write(dir.path().join("notes.txt"), b"no plugin").unwrap();
-        assert_eq!(folder.look().unwrap().settling, ["a.wasm"]);
+        let look = folder.look().unwrap();
+        assert_eq!((look.settling, look.quiet.len()), (vec!["a.wasm".to_owned()], 0));
         std::thread::sleep(SETTLE / 2);
+        let look = folder.look().unwrap();
+        assert_eq!((look.settling.len(), look.quiet.len()), (1, 1));
         std::fs::write(dir.path().join("a.wasm"), b"half and more").unwrap();
         assert_eq!(folder.look().unwrap().settling, ["a.wasm"]);
         std::thread::sleep(SETTLE / 2 + Duration::from_millis(20));

@@ -10,7 +10,7 @@ use super::fleet::{Generation, Projection};
 use super::host::Mode;
 use super::operator::FileStatus;
 use super::plan::{Candidate, Step, clashes, plan};
-use super::stage::{FileState, Work};
+use super::stage::FileState;
 use crate::core::{GenerationId, PluginDigest, PluginName};
 use crate::plugin::{AnyPlugin, Plugin};
 use crate::tables::{GenerationState, PluginRecord, ProjectionRecord, StoreError, UpcasterRef};
@@ -19,7 +19,7 @@ use crate::upcast::Conflict;
 /// The folder is looked at so often even when nobody says that it changed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// While files settle.
-pub(super) const LOOK_SOON: Duration = Duration::from_millis(30);
+pub(super) const LOOK_SOON: Duration = Duration::from_millis(10);
 
 /// What the files of the folder mean together.
 pub(super) struct Weighed {
@@ -48,13 +48,9 @@ impl Conductor {
                 if !look.settling.is_empty() {
                     self.next_look = Instant::now() + LOOK_SOON;
                 }
-                for name in self.files.see(&look.settled, &look.settling) {
-                    if let (Some(stager), Some(fingerprint)) = (&self.stager, self.files.fingerprint(&name)) {
-                        stager.stage(Work {
-                            path: folder.file(&name),
-                            name,
-                            fingerprint,
-                        });
+                for work in self.files.see(&look, folder) {
+                    if let Some(stager) = &self.stager {
+                        stager.stage(work);
                     }
                 }
                 self.judged = false;

@@ -1,6 +1,9 @@
 //! Staging: a plugin file is read, compiled and described off the hot path, before anything is decided about it.
+//!
+//! A file is staged as soon as it is probably whole, and again once it has settled. If it has the same bytes then, the work
+//! is done already: a deploy does not wait first for the file and then for the compiler.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,18 +14,22 @@ use lamphouse_contract::Subscription;
 use super::plan::Candidate;
 use crate::core::{Class, PluginDigest};
 use crate::plugin::{AnyPlugin, Plugin, PluginError, Sandbox, Upcaster};
-use crate::watch::Fingerprint;
+use crate::watch::{Fingerprint, Folder, Look};
 
 /// Largest plugin file. Python components are about 20 MB; more than this is a mistake.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 /// A file that was refused is looked at again so often, in case it is still being written slowly.
 const SECOND_LOOK: Duration = Duration::from_millis(500);
+/// A file that was staged ahead and has not settled for so long has gone.
+const AHEAD_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A file to stage.
 pub(crate) struct Work {
-    pub(crate) name: String,
-    pub(crate) path: PathBuf,
-    pub(crate) fingerprint: Fingerprint,
+    name: String,
+    path: PathBuf,
+    fingerprint: Fingerprint,
+    /// Else it is staged ahead, and nobody hears of it.
+    is_settled: bool,
 }
 
 /// What came of it.
@@ -48,13 +55,15 @@ impl Stager {
         let (work, todo): (Sender<Work>, Receiver<Work>) = unbounded();
         let builder = std::thread::Builder::new().name("stage".to_owned());
         let thread = builder.spawn(move || {
-            for work in todo {
-                let result = stage(&sandbox, &work);
-                done(Staged {
-                    name: work.name,
-                    fingerprint: work.fingerprint,
-                    result,
-                });
+            let mut ahead = Ahead::new();
+            for work in &todo {
+                if !work.is_settled && !todo.is_empty() {
+                    // Somebody waits for something else, or the file has changed.
+                    continue;
+                }
+                if let Some(staged) = stage(&sandbox, work, &mut ahead) {
+                    done(staged);
+                }
             }
         })?;
         Ok(Self {
@@ -87,7 +96,49 @@ pub(crate) fn load(sandbox: &Arc<Sandbox>, file: &str, bytes: &[u8]) -> Result<A
     sandbox.load(bytes).map_err(refused)
 }
 
-fn stage(sandbox: &Arc<Sandbox>, work: &Work) -> Result<(AnyPlugin, Arc<[u8]>), String> {
+/// What was staged ahead, by the file's name: its bytes, what came of them, and when.
+type Ahead = HashMap<String, (Arc<[u8]>, Result<AnyPlugin, String>, Instant)>;
+
+fn stage(sandbox: &Arc<Sandbox>, work: Work, ahead: &mut Ahead) -> Option<Staged> {
+    ahead.retain(|_, (_, _, when)| when.elapsed() < AHEAD_TIME_MAX);
+    let before = ahead.remove(&work.name);
+    let bytes = read(&work);
+    if !work.is_settled {
+        if let Ok(bytes) = bytes {
+            let result = load_timed(sandbox, &work.name, &bytes);
+            ahead.insert(work.name, (bytes, result, Instant::now()));
+        }
+        return None;
+    }
+    let result = bytes.and_then(|bytes| {
+        let plugin = match before {
+            Some((same, result, _)) if same == bytes => result?,
+            _ => load_timed(sandbox, &work.name, &bytes)?,
+        };
+        Ok((plugin, bytes))
+    });
+    Some(Staged {
+        name: work.name,
+        fingerprint: work.fingerprint,
+        result,
+    })
+}
+
+fn load_timed(sandbox: &Arc<Sandbox>, file: &str, bytes: &[u8]) -> Result<AnyPlugin, String> {
+    let began = Instant::now();
+    let plugin = load(sandbox, file, bytes).map_err(|(_, why)| why)?;
+    tracing::info!(
+        file,
+        plugin = %plugin.name(),
+        version = %plugin.version(),
+        digest = %plugin.digest().short(),
+        ms = began.elapsed().as_millis() as u64,
+        "A plugin file was staged"
+    );
+    Ok(plugin)
+}
+
+fn read(work: &Work) -> Result<Arc<[u8]>, String> {
     if work.name.ends_with(".cwasm") {
         return Err(format!(
             "{}: precompiled code is refused, since loading it is unsafe: put the .wasm file here instead",
@@ -102,18 +153,7 @@ fn stage(sandbox: &Arc<Sandbox>, work: &Work) -> Result<(AnyPlugin, Arc<[u8]>), 
             work.name
         ));
     }
-    let bytes: Arc<[u8]> = std::fs::read(&work.path).map_err(unreadable)?.into();
-    let began = Instant::now();
-    let plugin = load(sandbox, &work.name, &bytes).map_err(|(_, why)| why)?;
-    tracing::info!(
-        file = %work.name,
-        plugin = %plugin.name(),
-        version = %plugin.version(),
-        digest = %plugin.digest().short(),
-        ms = began.elapsed().as_millis() as u64,
-        "A plugin file was staged"
-    );
-    Ok((plugin, bytes))
+    Ok(std::fs::read(&work.path).map_err(unreadable)?.into())
 }
 
 /// Every file of the folder and what is known of it.
@@ -122,6 +162,8 @@ pub(crate) struct Files {
     files: BTreeMap<String, File>,
     /// The last look saw a file that was still being written, or that it saw for the first time.
     settling: bool,
+    /// What is staged ahead.
+    quiet: BTreeMap<String, Fingerprint>,
 }
 
 #[derive(Clone)]
@@ -144,40 +186,40 @@ pub(crate) enum FileState {
 
 impl Files {
     /// Takes in a look at the folder; gives what is to be staged.
-    pub(crate) fn see(
-        &mut self,
-        settled: &BTreeMap<String, Fingerprint>,
-        settling: &[String],
-    ) -> Vec<String> {
-        self.settling = !settling.is_empty();
+    pub(crate) fn see(&mut self, look: &Look, folder: &Folder) -> Vec<Work> {
         // A file that is being written again keeps what it was until it has settled.
         self.files
-            .retain(|name, _| settled.contains_key(name) || settling.contains(name));
+            .retain(|name, _| look.settled.contains_key(name) || look.settling.contains(name));
+        let work = |name: &String, fingerprint: &Fingerprint, is_settled| Work {
+            name: name.clone(),
+            path: folder.file(name),
+            fingerprint: *fingerprint,
+            is_settled,
+        };
         let mut fresh = Vec::new();
-        for (name, fingerprint) in settled {
+        for (name, fingerprint) in &look.quiet {
+            if self.quiet.get(name) != Some(fingerprint) {
+                fresh.push(work(name, fingerprint, false));
+            }
+        }
+        for (name, fingerprint) in &look.settled {
             let known = self
                 .files
                 .get(name)
                 .is_some_and(|file| file.fingerprint == *fingerprint);
             if !known {
-                let state = FileState::Staging;
-                self.files.insert(
-                    name.clone(),
-                    File {
-                        fingerprint: *fingerprint,
-                        state,
-                        since: Instant::now(),
-                    },
-                );
-                fresh.push(name.clone());
+                let file = File {
+                    fingerprint: *fingerprint,
+                    state: FileState::Staging,
+                    since: Instant::now(),
+                };
+                self.files.insert(name.clone(), file);
+                fresh.push(work(name, fingerprint, true));
             }
         }
+        self.settling = !look.settling.is_empty();
+        self.quiet.clone_from(&look.quiet);
         fresh
-    }
-
-    /// The fingerprint of a known file.
-    pub(crate) fn fingerprint(&self, name: &str) -> Option<Fingerprint> {
-        self.files.get(name).map(|file| file.fingerprint)
     }
 
     /// Takes in what the stager found, unless the file has changed since. Gives whether it was taken.
@@ -291,5 +333,56 @@ fn candidate(file: &str, plugin: &Plugin) -> Candidate {
         version: descriptor.version.clone(),
         tables: descriptor.tables.iter().map(|table| table.name.clone()).collect(),
         upcasters: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::limits::PluginLimits;
+    use crate::deploy::tests::puppet;
+
+    #[test]
+    fn what_was_staged_ahead_counts_if_the_file_settles_with_the_same_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("puppet.wasm");
+        let sandbox = Sandbox::new(PluginLimits::default(), None).unwrap();
+        let mut ahead = Ahead::new();
+        let mut staged = |bytes: &[u8], is_settled| {
+            std::fs::write(&path, bytes).unwrap();
+            let work = Work {
+                name: "puppet.wasm".to_owned(),
+                path: path.clone(),
+                fingerprint: Fingerprint::default(),
+                is_settled,
+            };
+            let staged = stage(&sandbox, work, &mut ahead);
+            let first = ahead.get("puppet.wasm").map(|(_, result, _)| result.clone());
+            (staged.map(|staged| staged.result), first)
+        };
+        let version = |result: Result<(AnyPlugin, Arc<[u8]>), String>| result.unwrap().0.version().to_owned();
+        let one = puppet(&[("version", "1.0.0")]);
+        let two = puppet(&[("version", "2.0.0")]);
+
+        let (nothing, ahead) = staged(&one, false);
+        assert!(nothing.is_none(), "nobody hears of what may not be whole");
+        let Some(Ok(AnyPlugin::Projector(ahead))) = ahead else {
+            panic!("it was not staged ahead");
+        };
+        let Some(Ok((AnyPlugin::Projector(settled), bytes))) = staged(&one, true).0 else {
+            panic!("it was not staged");
+        };
+        assert!(Arc::ptr_eq(&ahead, &settled), "the same bytes were staged twice");
+        assert_eq!(bytes[..], one[..]);
+
+        // It was written again meanwhile.
+        staged(&one, false);
+        assert_eq!(version(staged(&two, true).0.unwrap()), "2.0.0");
+        // It was half of it.
+        assert!(staged(&two[..two.len() / 2], false).1.unwrap().is_err());
+        assert_eq!(version(staged(&two, true).0.unwrap()), "2.0.0");
+        // It is half of it for good.
+        staged(&two[..two.len() / 2], false);
+        assert!(staged(&two[..two.len() / 2], true).0.unwrap().is_err());
     }
 }

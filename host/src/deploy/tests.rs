@@ -22,7 +22,7 @@ struct Stage {
     runtime: tokio::runtime::Runtime,
 }
 
-fn puppet(settings: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn puppet(settings: &[(&str, &str)]) -> Vec<u8> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guests/puppet.wasm");
     patch_puppet(&std::fs::read(file).unwrap(), settings)
 }
