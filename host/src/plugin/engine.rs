@@ -290,6 +290,8 @@ fn pool() -> PoolingAllocationConfig {
         .total_core_instances(INSTANCES_MAX * 8)
         .total_memories(INSTANCES_MAX * 2)
         .total_tables(INSTANCES_MAX * 4)
+        // Calls are synchronous, on their thread's own stack; a thousand others take a call of the system each.
+        .total_stacks(0)
         .max_memory_size(1 << 32)
         .max_memories_per_module(8)
         .max_tables_per_module(16)
