@@ -127,11 +127,21 @@ impl Project {
     /// Runs a command to its end.
     ///
     /// # Panics
-    /// When it cannot be started at all.
+    /// When it cannot be started at all, or one of its threads panics.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments)
+        let output = self
+            .command(arguments)
             .output()
-            .expect("the lamphouse binary runs")
+            .expect("the lamphouse binary runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        // With a thread's number: a guest's own panic has none.
+        let mut lines = errors.lines();
+        assert!(
+            !lines.any(|line| line.starts_with("thread '") && line.contains(") panicked at ")),
+            "a thread of `lamphouse {}` panicked:\n{errors}",
+            arguments.join(" ")
+        );
+        output
     }
 
     /// Runs a command that must succeed; gives its standard output.

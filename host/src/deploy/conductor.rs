@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select};
@@ -77,6 +78,8 @@ pub(crate) struct Conductor {
     /// The projectors of the folder with the upcasters that concern them, as they were last judged.
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) projections: BTreeMap<String, Projection>,
+    /// Threads that do long work for a projection.
+    pub(crate) chores: Vec<JoinHandle<()>>,
     pub(crate) file_status: Vec<FileStatus>,
     pub(crate) problems: BTreeMap<&'static str, String>,
     /// Answers to be given once the view shows what they are about.
@@ -122,6 +125,7 @@ impl Conductor {
             }
         }
         self.stop_everything();
+        self.wait_for_chores();
         self.publish();
         self.ownership = None;
     }

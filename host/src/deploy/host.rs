@@ -201,6 +201,7 @@ impl Host {
             wanted_upcasters: None,
             candidates: Vec::new(),
             projections: BTreeMap::new(),
+            chores: Vec::new(),
             file_status: Vec::new(),
             problems: BTreeMap::new(),
             answers: Vec::new(),

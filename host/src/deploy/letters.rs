@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use super::chores::Done;
-use super::conductor::{Answer, Conductor, Message};
+use super::conductor::{Answer, Conductor};
 use super::fleet::Projection;
 use super::kept::Kept;
 use super::note::{Note, NoteKind};
@@ -147,24 +147,10 @@ impl Conductor {
             reorders,
             until: Instant::now() + RETRY_TIME_MAX,
         };
-        let (to_self, owner) = (self.to_self.clone(), name.to_owned());
-        let started = std::thread::Builder::new()
-            .name(format!("retry-{name}"))
-            .spawn(move || {
-                let result = replay.run();
-                // The conductor may be gone.
-                let _ = to_self.send(Message::Chore(owner, Done::Replayed(id, result)));
-            });
-        match started {
-            Ok(_) => {
-                if let Some(projection) = self.projections.get_mut(name) {
-                    projection.chore = Some("replaying dead letters");
-                }
-            }
-            Err(error) => {
-                let why = format!("no thread could be started: {error}");
-                self.end_retry(name, Err(OperateError::Unavailable(why)));
-            }
+        let work = move || Done::Replayed(id, replay.run());
+        if let Err(error) = self.work_on(name, "replaying dead letters", work) {
+            let why = format!("no thread could be started: {error}");
+            self.end_retry(name, Err(OperateError::Unavailable(why)));
         }
     }
 

@@ -11,6 +11,10 @@ use crate::core::{Class, GenerationId};
 use crate::tables::diff::SchemaDiff;
 use crate::tables::{Finish, GenerationState, StoreError, Switch};
 
+/// How long the end of a host waits for chores. Higher would wait for the drop of large tables, which goes on at the next
+/// start as well.
+const CHORES_WAIT_MAX: Duration = Duration::from_secs(5);
+
 impl Conductor {
     pub(super) fn next_chore(&mut self, name: &str, mode: CutoverMode, keep: u64) -> Option<Chore> {
         let projection = self.projections.get_mut(name)?;
@@ -153,30 +157,52 @@ impl Conductor {
     }
 
     pub(super) fn start_chore(&mut self, name: &str, chore: Chore) {
-        let Some(projection) = self.projections.get_mut(name) else {
-            return;
-        };
         let word = match &chore {
             Chore::Index(_) => "making indexes",
             Chore::Switch(_) => "cutting over",
             Chore::Finish(_) => "ending the cutover",
             Chore::Drop(_) => "dropping old tables",
         };
-        let (store, to_self, owner) = (
-            self.surroundings.store.clone(),
-            self.to_self.clone(),
-            name.to_owned(),
-        );
-        let started = std::thread::Builder::new()
+        let store = self.surroundings.store.clone();
+        if let Err(error) = self.work_on(name, word, move || chores::run(&store, chore))
+            && let Some(projection) = self.projections.get_mut(name)
+        {
+            projection.note = format!("no thread could be started: {error}").into();
+        }
+    }
+
+    /// Does long work for a projection on a thread of its own; `word` is what the projection is shown to do meanwhile.
+    ///
+    /// # Errors
+    /// The machine has no thread left.
+    pub(in crate::deploy) fn work_on(
+        &mut self,
+        name: &str,
+        word: &'static str,
+        work: impl FnOnce() -> Done + Send + 'static,
+    ) -> std::io::Result<()> {
+        let Some(projection) = self.projections.get_mut(name) else {
+            return Ok(());
+        };
+        let (to_self, owner) = (self.to_self.clone(), name.to_owned());
+        let thread = std::thread::Builder::new()
             .name(format!("chore-{name}"))
             .spawn(move || {
-                let done = chores::run(&store, chore);
+                let done = work();
                 // The conductor may be gone.
                 let _ = to_self.send(Message::Chore(owner, done));
-            });
-        match started {
-            Ok(_) => projection.chore = Some(word),
-            Err(error) => projection.note = format!("no thread could be started: {error}").into(),
+            })?;
+        projection.chore = Some(word);
+        self.chores.retain(|chore| !chore.is_finished());
+        self.chores.push(thread);
+        Ok(())
+    }
+
+    /// Lets what is under way come to its end, for a while: the connections go away behind the conductor.
+    pub(in crate::deploy) fn wait_for_chores(&mut self) {
+        let until = Instant::now() + CHORES_WAIT_MAX;
+        while Instant::now() < until && self.chores.iter().any(|chore| !chore.is_finished()) {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
