@@ -159,7 +159,7 @@ fn no_batch_is_larger_than_a_call_may_be() {
     let mut at = Position::START;
     let mut sizes = Vec::new();
     while sizes.iter().sum::<usize>() < 25 {
-        // Each question comes after an append, so that none is answered from memory.
+        // As after an append, so that none is answered from memory.
         let seen = bench.log.signal().seen() + sizes.len() as u64;
         let head = one.head(&*bench.log, seen, 10, 1 << 20).unwrap();
         let batch = one.read(&*bench.log, at, head, &EventFilter::default(), 10, 1 << 20);
