@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use notify::event::{AccessKind, AccessMode};
@@ -79,30 +80,30 @@ pub(crate) struct Folder {
     /// None before the first look.
     seen: Option<BTreeMap<String, Seen>>,
     watcher: Option<notify::RecommendedWatcher>,
-    wake: Box<dyn Fn() + Send + Sync>,
+    wake: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Folder {
-    /// A folder of files whose names have these endings; `wake` is called whenever something may have changed in it.
+    /// A folder of files whose names have these endings; `wake` is called where it is to be looked at again soon.
     pub(crate) fn new(
         path: &Path,
         what: &'static str,
         endings: &'static [&'static str],
-        wake: impl Fn() + Send + Sync + Clone + 'static,
+        wake: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        let mut folder = Self {
+        Self {
             path: path.to_owned(),
             what,
             endings,
             seen: None,
             watcher: None,
-            wake: Box::new(wake.clone()),
-        };
-        folder.watch(wake);
-        folder
+            wake: Arc::new(wake),
+        }
     }
 
-    fn watch(&mut self, wake: impl Fn() + Send + Sync + 'static) {
+    /// The same folder, which also wakes whenever something may have changed in it.
+    pub(crate) fn watched(mut self) -> Self {
+        let wake = self.wake.clone();
         let told = move |event: notify::Result<Event>| match event {
             // A look at the folder is such an event: each would lead to the next.
             Ok(event) if is_only_a_look(event.kind) => {}
@@ -120,6 +121,7 @@ impl Folder {
                 tracing::debug!(folder = %self.path.display(), %error, "The {} cannot be watched; it is looked at regularly", self.what);
             }
         }
+        self
     }
 
     /// Path of a file in it.
@@ -229,7 +231,8 @@ mod tests {
         let (wake, woken) = crossbeam_channel::unbounded();
         let mut folder = Folder::new(dir.path(), "plugin folder", &[".wasm"], move || {
             let _ = wake.send(());
-        });
+        })
+        .watched();
         for _ in 0..3 {
             folder.look().unwrap();
         }

@@ -7,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select};
-use parking_lot::RwLock;
 
 use super::address::{Address, Places};
 use super::chores::Done;
@@ -16,6 +15,7 @@ use super::host::Mode;
 use super::judge::LOOK_SOON;
 use super::operator::{FileStatus, OperateError, Outcome, Verb};
 use super::plan::Candidate;
+use super::published::Published;
 use super::stage::{Files, Staged, Stager};
 use super::view::View;
 use crate::config::Config;
@@ -93,7 +93,7 @@ pub(crate) struct Conductor {
     pub(crate) next_ownership: Instant,
     /// Whether what is stored and every file that was in the folder have been taken in, once.
     pub(crate) settled: bool,
-    pub(crate) view: Arc<RwLock<Arc<View>>>,
+    pub(crate) published: Arc<Published>,
 }
 
 impl Conductor {
@@ -343,7 +343,6 @@ impl Conductor {
         let is_settling = self.file_status.iter().any(|file| file.state == "settling");
         let knows_folder = self.folder.is_none() || self.wanted_upcasters.is_some();
         self.settled |= self.loaded && self.judged && knows_folder && !is_settling;
-        let view = View::of(self);
-        *self.view.write() = Arc::new(view);
+        self.published.set(View::of(self));
     }
 }

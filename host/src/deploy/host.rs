@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded, unbounded};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use super::address::{Address, Places};
 use super::conductor::{Conductor, Message, Reply};
@@ -14,6 +14,7 @@ use super::detail::{self, ProjectionDetail};
 use super::explain::{Explanation, explain};
 use super::operator::{HostStatus, OperateError, Operator, Outcome, Verb};
 use super::plugins::{self, Condition, Contents, Installed, PluginDetail, Removed};
+use super::published::Published;
 use super::stage::{self, Files, Stager};
 use super::story::{self, LetterDetail};
 use super::today::upcasters_of;
@@ -31,6 +32,9 @@ use crate::schemas::Schemas;
 use crate::tables::ddl::Dialect;
 use crate::tables::{StoreError, TableStore};
 use crate::watch::Folder;
+
+/// Time between two words of progress.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// What a host is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +77,6 @@ pub enum HostError {
 
 /// A running host.
 pub struct Host {
-    mode: Mode,
     log: Arc<dyn EventLog>,
     log_kind: &'static str,
     store: Arc<dyn TableStore>,
@@ -85,7 +88,7 @@ pub struct Host {
     meters: Arc<Meters>,
     plugin_meters: Arc<PluginMeters>,
     to_conductor: Sender<Message>,
-    view: Arc<RwLock<Arc<View>>>,
+    published: Arc<Published>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     // Ends its thread when dropped.
     _trimmer: Trimmer,
@@ -106,7 +109,15 @@ impl Host {
             )));
         }
         let clock = Clock::system();
-        let open_log = || crate::log::open(&config.log, &config.append, clock.clone(), runtime.clone());
+        // What follows nobody need not start what notices others, and wait for its end.
+        let follows = matches!(mode, Mode::Serve | Mode::Dev);
+        let open_log = || {
+            let log = crate::log::open(&config.log, &config.append, clock.clone(), runtime.clone())?;
+            if follows {
+                log.watch()?;
+            }
+            Ok::<_, LogError>(log)
+        };
         let open_tables = || {
             let store = crate::tables::open(&config.tables, runtime.clone())?;
             let ownership = store.try_own()?;
@@ -131,7 +142,7 @@ impl Host {
         }
         let sandbox = Sandbox::new(config.limits.clone(), Some(&config.data.join("code")))?;
         let schemas = Arc::new(Schemas::load(&config.schemas, config.unknown_types));
-        if matches!(mode, Mode::Serve | Mode::Dev) {
+        if follows {
             schemas.watch()?;
         }
         let (to_conductor, messages) = unbounded();
@@ -161,6 +172,7 @@ impl Host {
                     let _ = wake.send(Message::Look);
                 },
             );
+            let folder = if follows { folder.watched() } else { folder };
             let stager = Stager::start(sandbox.clone(), move |done| {
                 let _ = staged.send(Message::Staged(done));
             })?;
@@ -179,7 +191,7 @@ impl Host {
         if folder.is_some() {
             uploads.clear_abandoned();
         }
-        let view = Arc::new(RwLock::new(Arc::new(View::default())));
+        let published = Arc::<Published>::default();
         let now = Instant::now();
         let conductor = Conductor {
             config,
@@ -211,14 +223,13 @@ impl Host {
             next_look: now,
             next_ownership: now,
             settled: false,
-            view: view.clone(),
+            published: published.clone(),
         };
         let thread = std::thread::Builder::new()
             .name("conductor".to_owned())
             .spawn(move || conductor.run())?;
         let trimmer = Trimmer::start(store.clone())?;
         Ok(Arc::new(Self {
-            mode,
             log,
             log_kind,
             store,
@@ -230,7 +241,7 @@ impl Host {
             meters,
             plugin_meters,
             to_conductor,
-            view,
+            published,
             thread: Mutex::new(Some(thread)),
             _trimmer: trimmer,
         }))
@@ -248,14 +259,7 @@ impl Host {
 
     /// Waits until what is stored has been read, so that a status shows it; false when that took longer than `time_max`.
     pub fn wait_loaded(&self, time_max: Duration) -> bool {
-        let until = Instant::now() + time_max;
-        while !self.view.read().loaded {
-            if Instant::now() >= until {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        true
+        self.published.wait_for(time_max, |view| view.loaded).loaded
     }
 
     /// The event log.
@@ -307,32 +311,27 @@ impl Host {
     ) -> Result<HostStatus, HostError> {
         let head = self.log.head()?.position;
         loop {
-            let view = self.view.read().clone();
+            let is_over = |view: &View| view.judged && (!view.stopped().is_empty() || view.is_level(head));
+            let view = self.published.wait_for(PROGRESS_EVERY, is_over);
             let status = self.document(&view);
             progress(&status);
-            if view.judged {
-                let stopped = view.stopped();
-                if !stopped.is_empty() {
-                    return Err(HostError::Refused(stopped.join("\n")));
-                }
-                if view.is_level(head) {
-                    let refused: Vec<String> = status
-                        .files
-                        .iter()
-                        .filter(|file| file.state == "refused")
-                        .map(|file| file.message.clone())
-                        .collect();
-                    if !refused.is_empty() {
-                        return Err(HostError::Refused(refused.join("\n")));
-                    }
-                    return Ok(status);
-                }
+            if !is_over(&view) {
+                continue;
             }
-            std::thread::sleep(Duration::from_millis(if self.mode == Mode::CatchUp {
-                20
-            } else {
-                100
-            }));
+            let stopped = view.stopped();
+            if !stopped.is_empty() {
+                return Err(HostError::Refused(stopped.join("\n")));
+            }
+            let refused: Vec<String> = status
+                .files
+                .iter()
+                .filter(|file| file.state == "refused")
+                .map(|file| file.message.clone())
+                .collect();
+            return match refused.is_empty() {
+                true => Ok(status),
+                false => Err(HostError::Refused(refused.join("\n"))),
+            };
         }
     }
 
@@ -402,8 +401,7 @@ fn late() -> OperateError {
 
 impl Operator for Host {
     fn status(&self) -> Result<HostStatus, OperateError> {
-        let view = self.view.read().clone();
-        Ok(self.document(&view))
+        Ok(self.document(&self.published.get()))
     }
 
     fn operate(&self, projection: &str, verb: Verb) -> Result<Outcome, OperateError> {

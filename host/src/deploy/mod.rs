@@ -33,6 +33,7 @@ pub mod operator;
 mod plan;
 mod plugin_check;
 pub mod plugins;
+mod published;
 mod rehearse;
 mod stage;
 pub mod story;

@@ -347,8 +347,15 @@ pub trait EventLog: Send + Sync + 'static {
     /// A reader for a projection, on a connection of its own.
     fn reader(&self, filter: EventFilter) -> Result<Box<dyn LogReader>, LogError>;
 
-    /// Bumped whenever the head may have moved, whichever process moved it (in this process: right after the commit).
+    /// Bumped whenever the head may have moved: by this process right after the commit, by others once this is watched.
     fn signal(&self) -> Arc<Signal>;
+
+    /// From now on the signal tells of what other processes append, too. For who follows the log: a command that ends
+    /// soon need not start what notices them, and wait for its end. Called again, it does nothing.
+    ///
+    /// Errors: [`LogError::Unavailable`] when the database cannot be reached, [`LogError::Internal`] when no thread can be
+    /// started.
+    fn watch(&self) -> Result<(), LogError>;
 
     /// How the appends through this handle go; None where nobody counts them.
     fn meter(&self) -> Option<&AppendMeter> {

@@ -20,7 +20,7 @@ pub(super) fn start(schemas: &Arc<Schemas>) -> std::io::Result<()> {
         .spawn(move || {
             let changed = Arc::new(Signal::default());
             let bump = changed.clone();
-            let folder = Folder::new(&path, "schema folder", &[".json"], move || bump.bump());
+            let folder = Folder::new(&path, "schema folder", &[".json"], move || bump.bump()).watched();
             run(&weak, folder, &changed);
         })?;
     Ok(())

@@ -92,6 +92,10 @@ impl EventLog for MemoryLog {
     fn signal(&self) -> Arc<Signal> {
         Arc::default()
     }
+
+    fn watch(&self) -> Result<(), LogError> {
+        unreachable!("an import follows nobody")
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -260,6 +260,12 @@ fn a_writer_of_another_process_is_noticed(place: &Place) {
     let log = two_events(place);
     let other = place.open();
     let signal = other.signal();
+    // What came before it is watched is noticed too.
+    let seen = signal.seen();
+    log.append(append_to("a", ExpectedVersion::Any, 1)).unwrap();
+    other.watch().unwrap();
+    other.watch().unwrap();
+    assert_ne!(signal.wait(seen, std::time::Duration::from_secs(10)), seen);
     let seen = signal.seen();
     log.append(append_to("a", ExpectedVersion::Any, 1)).unwrap();
     assert_ne!(
@@ -267,7 +273,7 @@ fn a_writer_of_another_process_is_noticed(place: &Place) {
         seen,
         "the other host hears of it"
     );
-    assert_eq!(other.head().unwrap().position, Position(3));
+    assert_eq!(other.head().unwrap().position, Position(4));
     let mine = log.signal();
     let seen = mine.seen();
     log.append(append_to("a", ExpectedVersion::Any, 1)).unwrap();
@@ -468,6 +474,7 @@ fn lost_connections_are_made_again() {
     }
     let signal = log.signal();
     let seen = signal.seen();
+    log.watch().unwrap();
     place
         .raw("SELECT lamphouse.append('z', 'order', 'A', '1', '{\"reason\":\"long enough\"}')")
         .unwrap();

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::query::Query;
@@ -64,7 +65,9 @@ pub(super) struct PostgresLog {
     // Both end with their threads and tasks when dropped.
     group: Group,
     meter: AppendMeter,
-    _listen: listen::Listen,
+    /// The head that was told of last.
+    announced: Arc<AtomicU64>,
+    listen: Mutex<Option<listen::Listen>>,
 }
 
 /// Where the database is, and the runtime that drives its connections.
@@ -112,14 +115,13 @@ impl PostgresLog {
         };
         let signal = Arc::new(Signal::default());
         let announced = Arc::new(AtomicU64::new(Position::from_i64(position).0));
-        let listen = listen::Listen::start(&server, &pool, Arc::clone(&announced), Arc::clone(&signal));
-        let bump = Arc::clone(&signal);
+        let (bump, committed) = (Arc::clone(&signal), Arc::clone(&announced));
         let group = Group::start(
             writer::PostgresWriter::new(server.of_one_thread()),
             limits.group_appends_max,
             clock,
             move |position| {
-                announced.fetch_max(position.0, Ordering::Relaxed);
+                committed.fetch_max(position.0, Ordering::Relaxed);
                 bump.bump();
             },
         )?;
@@ -132,7 +134,8 @@ impl PostgresLog {
             signal,
             group,
             meter: AppendMeter::default(),
-            _listen: listen,
+            announced,
+            listen: Mutex::default(),
         })
     }
 
@@ -270,6 +273,14 @@ impl EventLog for PostgresLog {
 
     fn signal(&self) -> Arc<Signal> {
         Arc::clone(&self.signal)
+    }
+
+    fn watch(&self) -> Result<(), LogError> {
+        self.listen.lock().get_or_insert_with(|| {
+            let (announced, signal) = (Arc::clone(&self.announced), Arc::clone(&self.signal));
+            listen::Listen::start(&self.server, &self.pool, announced, signal)
+        });
+        Ok(())
     }
 
     fn meter(&self) -> Option<&AppendMeter> {

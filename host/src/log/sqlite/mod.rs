@@ -50,7 +50,11 @@ pub(super) struct SqliteLog {
     // Both end their threads when dropped.
     group: Group,
     meter: AppendMeter,
-    _watch: watch::Watch,
+    /// The head that was told of last.
+    announced: Arc<AtomicU64>,
+    /// Whether this process has rung and not heard it yet.
+    rings: Arc<AtomicBool>,
+    watch: Mutex<Option<watch::Watch>>,
 }
 
 /// Opens connections to one log file.
@@ -112,19 +116,13 @@ impl SqliteLog {
         let signal = Arc::new(Signal::default());
         let announced = Arc::new(AtomicU64::new(Position::from_i64(position).0));
         let rings = Arc::<AtomicBool>::default();
-        let watch = watch::Watch::start(
-            &files,
-            Arc::clone(&announced),
-            Arc::clone(&signal),
-            Arc::clone(&rings),
-        )?;
-        let bump = Arc::clone(&signal);
+        let (bump, committed) = (Arc::clone(&signal), Arc::clone(&announced));
         let group = Group::start(
-            writer::SqliteWriter::new(files.clone(), writing, rings)?,
+            writer::SqliteWriter::new(files.clone(), writing, Arc::clone(&rings))?,
             limits.group_appends_max,
             clock,
             move |position| {
-                announced.fetch_max(position.0, Ordering::Relaxed);
+                committed.fetch_max(position.0, Ordering::Relaxed);
                 bump.bump();
             },
         )?;
@@ -136,7 +134,9 @@ impl SqliteLog {
             idle: Mutex::default(),
             group,
             meter: AppendMeter::default(),
-            _watch: watch,
+            announced,
+            rings,
+            watch: Mutex::default(),
         })
     }
 
@@ -301,6 +301,19 @@ impl EventLog for SqliteLog {
 
     fn signal(&self) -> Arc<Signal> {
         Arc::clone(&self.signal)
+    }
+
+    fn watch(&self) -> Result<(), LogError> {
+        let mut watch = self.watch.lock();
+        if watch.is_none() {
+            *watch = Some(watch::Watch::start(
+                &self.files,
+                Arc::clone(&self.announced),
+                Arc::clone(&self.signal),
+                Arc::clone(&self.rings),
+            )?);
+        }
+        Ok(())
     }
 
     fn meter(&self) -> Option<&AppendMeter> {
