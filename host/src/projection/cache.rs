@@ -6,6 +6,9 @@
 //! Pure: misses are the caller's to read.
 
 mod lookups;
+mod order;
+mod places;
+mod slots;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -15,6 +18,9 @@ use hashbrown::HashTable;
 use lamphouse_contract::{Key, Row, TableSchema, Value};
 
 use self::lookups::Lookups;
+use self::order::sort_by_key;
+use self::places::Places;
+use self::slots::Slots;
 use crate::tables::TableFlush;
 
 /// What is known of one key.
@@ -65,8 +71,8 @@ enum Before {
 /// The rows of one table that are in memory.
 pub(crate) struct TableCache {
     table: usize,
-    places: HashTable<u32>,
-    slots: Vec<Option<Slot>>,
+    places: Places,
+    slots: Slots<Option<Slot>>,
     free: Vec<u32>,
     /// Slots changed since the last flush.
     dirty: Vec<u32>,
@@ -106,8 +112,8 @@ impl TableCache {
     pub(crate) fn new(table: usize, schema: &TableSchema, empty: bool) -> Self {
         Self {
             table,
-            places: HashTable::new(),
-            slots: Vec::new(),
+            places: Places::default(),
+            slots: Slots::default(),
             free: Vec::new(),
             dirty: Vec::new(),
             lookups: Lookups::new(schema),
@@ -153,9 +159,7 @@ impl TableCache {
 
     fn lookup(&self, key: &[u8]) -> Option<u32> {
         let hash = self.hasher.hash_one(key);
-        self.places
-            .find(hash, |&index| *self.slot(index).key == *key)
-            .copied()
+        self.places.find(hash, |index| *self.slot(index).key == *key)
     }
 
     /// What is known of a key: `Some(row or none)`, or `None` when the database must be asked.
@@ -312,15 +316,7 @@ impl TableCache {
             }
         };
         self.bytes += bytes;
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.places.insert_unique(hash, index, |&index| {
-            hasher.hash_one(
-                &*slots[index as usize]
-                    .as_ref()
-                    .expect("invariant: a placed slot is filled")
-                    .key,
-            )
-        });
+        self.places.insert(hash, index);
         index
     }
 
@@ -395,9 +391,7 @@ impl TableCache {
             .take()
             .expect("invariant: a listed slot is filled");
         let hash = self.hasher.hash_one(&*slot.key);
-        if let Ok(place) = self.places.find_entry(hash, |&other| other == index) {
-            place.remove();
-        }
+        self.places.remove(hash, index);
         self.bytes -= slot.bytes;
         self.free.push(index);
     }
@@ -423,7 +417,7 @@ impl TableCache {
             }
         }
         for indexes in [&mut inserts, &mut upserts, &mut removes] {
-            indexes.sort_unstable_by(|&a, &b| self.slot(a).key.cmp(&self.slot(b).key));
+            sort_by_key(indexes, |index| &self.slot(index).key);
         }
         let rows = |indexes: Vec<u32>| {
             let row = |index| match &self.slot(index).content {
@@ -491,7 +485,7 @@ impl TableCache {
         prefix: &[Value],
         after: Option<&[u8]>,
     ) -> Vec<(&[u8], &Arc<Row>)> {
-        let rows = (0u32..).zip(&self.slots).filter_map(|(place, slot)| {
+        let rows = (0u32..).zip(self.slots.iter()).filter_map(|(place, slot)| {
             let slot = slot.as_ref()?;
             match &slot.content {
                 Content::Present(row) => Some((place, &*slot.key, &**row)),
