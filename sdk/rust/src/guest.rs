@@ -85,8 +85,23 @@ pub fn describe<P: Projector>() -> Descriptor {
     }
 }
 
+/// Memory that a call needs for each byte of its events: what is read of them, the rows, and what goes back.
+const ROOM_PER_BYTE: usize = 4;
+/// Most that is asked for ahead; a call of more than a mebibyte has large events, of which less is kept.
+const ROOM_BYTES_MAX: usize = 4 << 20;
+
+/// Has the memory grow once, for all that a call of so many bytes will need: else it grows in steps of 64 KiB, each a call
+/// of the system by the host. Where it may not grow so far, nothing is lost.
+fn make_room(bytes: usize) {
+    let mut room: Vec<u8> = Vec::new();
+    let wanted = bytes.saturating_mul(ROOM_PER_BYTE).min(ROOM_BYTES_MAX);
+    // The allocator keeps what it was given. A compiler that sees that nobody uses it would leave it out.
+    let _ = std::hint::black_box(&mut room).try_reserve_exact(wanted);
+}
+
 /// What the exported `project` does.
 pub fn project<P: Projector>(events: &[u8]) -> Result<Vec<u8>, Failure> {
+    make_room(events.len());
     // A trap tells the host where, but not why: that is in the panic's message.
     std::panic::set_hook(Box::new(|panic| write_log(Level::Error, &panic.to_string())));
     crate::run::run::<P>(&P::describe(), events, &mut Sandbox).map_err(|failure| Failure {
