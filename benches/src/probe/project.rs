@@ -37,6 +37,7 @@ impl Project {
             Clock::system(),
             runtime.handle().clone(),
         )?;
+        log.watch()?;
         Ok(Self { config, log, runtime })
     }
 
