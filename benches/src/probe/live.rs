@@ -67,31 +67,24 @@ impl Begun {
     }
 }
 
-/// Appends `events` single events to one order, one each `1 / rate` seconds whatever became of those before, while
-/// another thread looks at the order's row in the table `shop_orders`, without sleeping as long as something is to come.
-pub(crate) fn run(folder: &Path, events: usize, rate: f64) -> Result<Live> {
+/// Appends `events` single events to one order, and looks at the order's row in the table `shop_orders` without sleeping as
+/// long as something is to come: at a rate, whatever became of those before; without one, one after another.
+pub(crate) fn run(folder: &Path, events: usize, rate: Option<f64>) -> Result<Live> {
     let project = Project::open(folder)?;
     let mut watch = Watch::new(project.tables()?);
     let stream = format!("live-{}", std::process::id());
     append(&*project.log, &stream, "OrderPlaced", order())?;
     watch.until_at_least(LINES, &stream, 0)?;
-    let begun = Begun::default();
-    let (appended, seen) = std::thread::scope(|scope| {
-        let watching = scope.spawn(|| watch_all(&mut watch, &stream, &begun));
-        let appended = append_all(&project, &stream, WARM_UP_EVENTS + events, rate, &begun);
-        begun.end();
-        (
-            appended,
-            watching.join().ok().context("the watching thread panicked"),
-        )
-    });
-    let ((mut appends, late), mut times) = (appended?, seen??);
-    ensure!(
-        times.len() == WARM_UP_EVENTS + events,
-        "{} events were seen, not {}",
-        times.len(),
-        WARM_UP_EVENTS + events
-    );
+    let all = WARM_UP_EVENTS + events;
+    let Times {
+        mut appends,
+        late,
+        mut seen,
+    } = match rate {
+        Some(rate) => at_rate(&project, &mut watch, &stream, all, rate)?,
+        None => one_after_another(&project, &mut watch, &stream, all)?,
+    };
+    ensure!(seen.len() == all, "{} events were seen, not {all}", seen.len());
     let ms = |times: &mut Vec<Duration>| {
         let mut ms: Vec<f64> = times
             .drain(WARM_UP_EVENTS..)
@@ -100,15 +93,58 @@ pub(crate) fn run(folder: &Path, events: usize, rate: f64) -> Result<Live> {
         ms.sort_by(f64::total_cmp);
         ms
     };
-    let (times, appends) = (ms(&mut times), ms(&mut appends));
-    ensure!(!times.is_empty(), "no event was asked for");
+    let (seen, appends) = (ms(&mut seen), ms(&mut appends));
+    ensure!(!seen.is_empty(), "no event was asked for");
     Ok(Live {
         events,
-        p50_ms: at(&times, 0.50),
-        p99_ms: at(&times, 0.99),
-        max_ms: at(&times, 1.0),
+        p50_ms: at(&seen, 0.50),
+        p99_ms: at(&seen, 0.99),
+        max_ms: at(&seen, 1.0),
         append_p50_ms: at(&appends, 0.50),
         late,
+    })
+}
+
+/// What was measured of each event, warm-up and all.
+struct Times {
+    /// Of the append.
+    appends: Vec<Duration>,
+    late: usize,
+    /// From the event's beginning until the row had it.
+    seen: Vec<Duration>,
+}
+
+/// One each `1 / rate` seconds; another thread looks at the row.
+fn at_rate(project: &Project, watch: &mut Watch, stream: &str, events: usize, rate: f64) -> Result<Times> {
+    let begun = Begun::default();
+    let (appended, seen) = std::thread::scope(|scope| {
+        let watching = scope.spawn(|| watch_all(watch, stream, &begun));
+        let appended = append_all(project, stream, events, rate, &begun);
+        begun.end();
+        (
+            appended,
+            watching.join().ok().context("the watching thread panicked"),
+        )
+    });
+    let (appends, late) = appended?;
+    let seen = seen??;
+    Ok(Times { appends, late, seen })
+}
+
+/// Each when the one before it was seen, by the thread that appends.
+fn one_after_another(project: &Project, watch: &mut Watch, stream: &str, events: usize) -> Result<Times> {
+    let (mut appends, mut seen) = (Vec::with_capacity(events), Vec::with_capacity(events));
+    for number in 0..events {
+        let began = Instant::now();
+        append(&*project.log, stream, "LineAdded", line(number as u64))?;
+        appends.push(began.elapsed());
+        watch.until_at_least(LINES, stream, i64::try_from(number + 1)?)?;
+        seen.push(began.elapsed());
+    }
+    Ok(Times {
+        appends,
+        late: 0,
+        seen,
     })
 }
 

@@ -106,9 +106,9 @@ enum Command {
         project: PathBuf,
         #[arg(long)]
         events: usize,
-        /// Events a second
+        /// Events a second; without it, each is appended when the one before it was seen
         #[arg(long)]
-        rate: f64,
+        rate: Option<f64>,
     },
     /// Append single events without pause, from several threads
     Appends {

@@ -46,7 +46,7 @@ pub(super) fn measure(stage: &Stage, options: &Options, report: &mut Report) -> 
         let rest = Duration::from_secs(1) / u32::try_from(RATE)?;
         report.add("a sync of 4 KiB at that rate, p50", sync_ms(stage, rest)?);
         for (on, keeps_changes, project, _) in &hosts {
-            let live = probe_live(project, options)?;
+            let live = probe_live(project, options, Some(RATE))?;
             let name = on.name();
             if !keeps_changes {
                 report.add(
@@ -69,6 +69,14 @@ pub(super) fn measure(stage: &Stage, options: &Options, report: &mut Report) -> 
                 number(&live, "append_p50_ms")?,
             );
             println!("   {name}: {live}");
+            let live = probe_live(project, options, None)?;
+            for (share, key) in [("p50", "p50_ms"), ("p99", "p99_ms")] {
+                report.add(
+                    &format!("{name} append to visible, one after another, {share}"),
+                    number(&live, key)?,
+                );
+            }
+            println!("   {name}, one after another: {live}");
         }
     }
     Ok(())
@@ -87,7 +95,7 @@ pub(super) fn measure_beside(stage: &Stage, options: &Options, report: &mut Repo
         lamphouse(&project, &["catch-up"])?;
         let _serving = Serving::start(&project)?;
         for _ in 0..options.runs {
-            let quiet = number(&probe_live(&project, options)?, "p99_ms")?;
+            let quiet = number(&probe_live(&project, options, Some(RATE))?, "p99_ms")?;
             let (busy, rebuilds) = beside_rebuilds(&project, options)?;
             let busy = number(&busy, "p99_ms")?;
             println!(
@@ -110,17 +118,16 @@ fn set_up(project: &Path, on: &On<'_>, name: &str, settings: &str) -> Result<()>
     configure(project, &log, &on.database(&format!("{name}_tables"))?, settings)
 }
 
-fn probe_live(project: &Path, options: &Options) -> Result<Value> {
+/// At a rate; without one, each append waits until the one before it was seen.
+fn probe_live(project: &Path, options: &Options, rate: Option<u64>) -> Result<Value> {
     let events = if options.quick { EVENTS_QUICK } else { EVENTS };
-    probe::ask(&[
-        "live",
-        "--project",
-        path(project)?,
-        "--events",
-        &events.to_string(),
-        "--rate",
-        &RATE.to_string(),
-    ])
+    let events = events.to_string();
+    let mut ask = vec!["live", "--project", path(project)?, "--events", &events];
+    let rate = rate.map(|rate| rate.to_string());
+    if let Some(rate) = &rate {
+        ask.extend(["--rate", rate]);
+    }
+    probe::ask(&ask)
 }
 
 /// Rebuilds `shop-orders-b` over and over while the live one is probed; gives the figures and how many rebuilds began.
@@ -139,7 +146,7 @@ fn beside_rebuilds(project: &Path, options: &Options) -> Result<(Value, u64)> {
             }
             Ok(rebuilds)
         });
-        let live = probe_live(project, options);
+        let live = probe_live(project, options, Some(RATE));
         done.store(true, Ordering::Release);
         let rebuilds = rebuilding.join().ok().context("the rebuilding thread panicked");
         (live, rebuilds)
