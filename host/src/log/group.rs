@@ -22,14 +22,20 @@ const GROUP_BYTES_MAX: usize = 16 << 20;
 
 /// One transaction at a time on the log's one writing connection.
 pub(super) trait Backend: Send + 'static {
+    /// The counter as this writer has left it, and what the decision needs, where all of that is remembered. It may be no
+    /// more so: nobody is told anything before [`Self::write_at_once`] has found the counter there.
+    fn remembered(&mut self, _: &Ask<'_>) -> Option<(Counter, Known)> {
+        None
+    }
+
     /// Reads the counter, then what the decision needs, without a lock. None: this backend decides under the lock alone,
     /// or others have lately moved the counter between such a look and its write.
     fn look(&mut self, _: &Ask<'_>) -> Result<Option<(Counter, Known)>, LogError> {
         Ok(None)
     }
 
-    /// Writes and commits, durably, if the counter still is where [`Self::look`] has found it: then nothing that was
-    /// read has changed. False: it has moved, or there is too much for one statement, and nothing was done.
+    /// Writes and commits, durably, if the counter still is where [`Self::look`] has found it, or [`Self::remembered`]
+    /// has it: then nothing that was read has changed. False: it has moved, or there is too much for one statement, and nothing was done.
     fn write_at_once(&mut self, _from: Counter, _: &Write<'_>) -> Result<bool, Failure> {
         Ok(false)
     }
@@ -312,6 +318,15 @@ impl<B: Backend, C: Fn(Position)> Writer<B, C> {
         maybe_committed: bool,
     ) -> Result<Vec<Result<Appended, LogError>>, Failure> {
         let ask = plan::ask_appends(members, maybe_committed);
+        if let Some((counter, known)) = self.backend.remembered(&ask) {
+            let now = self.clock.now_micros();
+            let (answers, write) = plan::decide_appends(members, maybe_committed, known, counter, now);
+            // Without rows there is nothing that would show whether it is still so.
+            if !write.rows.is_empty() && self.backend.write_at_once(counter, &write)? {
+                (self.committed)(Position::from_i64(write.counter.position));
+                return Ok(answers);
+            }
+        }
         if let Some((counter, known)) = self.backend.look(&ask)? {
             let now = self.clock.now_micros();
             let (answers, write) = plan::decide_appends(members, maybe_committed, known, counter, now);

@@ -24,6 +24,7 @@ mod reading;
 mod route;
 mod settings;
 mod sqlite;
+mod streams;
 mod validate;
 
 #[cfg(test)]

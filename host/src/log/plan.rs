@@ -58,8 +58,8 @@ pub(super) struct KnownEvent {
     pub(super) metadata: String,
 }
 
-/// The counter row, locked.
-#[derive(Clone, Copy, Debug)]
+/// The counter row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Counter {
     /// Of the last event; 0 for an empty log.
     pub(super) position: i64,

@@ -15,6 +15,7 @@ scenarios! {
     appends_are_stored_as_given,
     an_expected_version_that_does_not_hold_is_a_conflict,
     several_streams_go_in_all_or_nothing,
+    what_somebody_else_appended_is_known_at_once,
     a_streams_type_is_fixed,
     a_repeated_key_gives_the_first_answer,
     concurrent_repeats_of_one_key_append_once,
@@ -145,6 +146,32 @@ fn several_streams_go_in_all_or_nothing(place: &Place) {
         .map(|stream| (stream.stream_id.as_str(), stream.version.0))
         .collect();
     assert_eq!(versions, [("a", 2), ("b", 2)]);
+}
+
+/// Each process remembers what it has appended, and has to notice what another one has.
+fn what_somebody_else_appended_is_known_at_once(place: &Place) {
+    let version = |version| ExpectedVersion::Exact(StreamVersion(version));
+    let other = place.open();
+    let log = place.open();
+    log.append(append_to("a", ExpectedVersion::Any, 1)).unwrap();
+    log.append(append_to("a", version(1), 1)).unwrap();
+    other.append(append_to("a", version(2), 1)).unwrap();
+    let answer = log.append(append_to("a", version(3), 1));
+    assert_eq!(
+        answer.unwrap().position,
+        Position(4),
+        "nothing conflicts any more"
+    );
+
+    let log = place.open();
+    log.append(append_to("b", ExpectedVersion::Any, 1)).unwrap();
+    other.append(append_to("b", version(1), 1)).unwrap();
+    match log.append(append_to("b", version(1), 1)) {
+        Err(LogError::Conflict { actual, .. }) => assert_eq!(actual, StreamVersion(2)),
+        unexpected => panic!("{unexpected:?}"),
+    }
+    let answer = log.append(append_to("b", ExpectedVersion::Any, 1)).unwrap();
+    assert_eq!(answer.streams[0].version, StreamVersion(3));
 }
 
 fn a_streams_type_is_fixed(place: &Place) {

@@ -1,8 +1,11 @@
 //! The writing side of one PostgreSQL transaction.
 
+mod memory;
+
 use sqlx::{Executor as _, PgConnection, Row as _};
 use uuid::Uuid;
 
+use self::memory::Memory;
 use super::{Server, timed};
 use crate::log::group::{Backend, Failure, cursor_is_gone};
 use crate::log::plan::{Ask, Counter, Known, KnownEvent, KnownKey, KnownStream, NewKey, Row, Write};
@@ -23,6 +26,7 @@ pub(super) struct PostgresWriter {
     in_transaction: bool,
     /// Groups that go by the lock before the next look without one.
     contended: u32,
+    memory: Memory,
 }
 
 impl PostgresWriter {
@@ -32,6 +36,7 @@ impl PostgresWriter {
             connection: None,
             in_transaction: false,
             contended: 0,
+            memory: Memory::default(),
         }
     }
 
@@ -84,13 +89,22 @@ impl PostgresWriter {
 }
 
 impl Backend for PostgresWriter {
+    fn remembered(&mut self, ask: &Ask<'_>) -> Option<(Counter, Known)> {
+        // A write is no step to find out by that the connection is gone, or that others append.
+        if self.connection.is_none() || self.contended > 0 {
+            return None;
+        }
+        self.memory.recall(ask)
+    }
+
     fn look(&mut self, ask: &Ask<'_>) -> Result<Option<(Counter, Known)>, LogError> {
         if self.contended > 0 {
             self.contended -= 1;
             return Ok(None);
         }
-        self.run_first("read", async |connection| look(connection, ask).await)
-            .map(Some)
+        let (counter, known) = self.run_first("read", async |connection| look(connection, ask).await)?;
+        self.memory.looked(ask, counter, &known);
+        Ok(Some((counter, known)))
     }
 
     fn write_at_once(&mut self, from: Counter, write: &Write<'_>) -> Result<bool, Failure> {
@@ -98,21 +112,30 @@ impl Backend for PostgresWriter {
             return Ok(false);
         }
         match self.run_open(async |connection| write_at_once(connection, from, write).await) {
-            Some(Ok(true)) => Ok(true),
+            Some(Ok(true)) => {
+                self.memory.wrote(write);
+                Ok(true)
+            }
             Some(Ok(false)) => {
-                self.contended = GROUPS_BY_LOCK;
+                if !self.memory.missed() {
+                    self.contended = GROUPS_BY_LOCK;
+                }
                 Ok(false)
             }
-            Some(Err(error)) => Err(Failure {
-                // What the server has refused is not in.
-                maybe_committed: is_lost(&error),
-                error: self.server.error("write to", &error),
-            }),
+            Some(Err(error)) => {
+                self.memory.forget();
+                Err(Failure {
+                    // What the server has refused is not in.
+                    maybe_committed: is_lost(&error),
+                    error: self.server.error("write to", &error),
+                })
+            }
             None => Ok(false),
         }
     }
 
     fn begin(&mut self) -> Result<Counter, LogError> {
+        self.memory.forget();
         self.in_transaction = true;
         self.run_first("write to", async |connection| lock(connection).await)
     }
@@ -374,7 +397,7 @@ const COUNT_AND_INSERT_EVENTS: &str = "WITH counter AS (UPDATE lamphouse.log SET
 /// All of a group in one statement, which commits by itself: counter, keys and events, if the counter is where it was.
 /// The commit is durable whatever the session's setting, as with the lock.
 const WRITE_AT_ONCE: &str = "WITH counter AS (UPDATE lamphouse.log SET position = $12, recorded_at = $13 WHERE position = $14 \
-     RETURNING CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') \
+     AND recorded_at = $20 RETURNING CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') \
      THEN set_config('synchronous_commit', 'on', true) END AS durable), \
      keys AS (INSERT INTO lamphouse.idempotency (scope, key, digest, position, answer) \
      SELECT k.* FROM counter, unnest($15::text[], $16::text[], $17::bytea[], $18::bigint[], $19::text[]) k) \
@@ -433,7 +456,10 @@ async fn write_at_once(
         .bind(write.counter.position)
         .bind(stored_time(write.counter.recorded_at))
         .bind(from.position);
-    let written = bind_keys(statement, &write.keys).execute(connection).await?;
+    let written = bind_keys(statement, &write.keys)
+        .bind(stored_time(from.recorded_at))
+        .execute(connection)
+        .await?;
     Ok(written.rows_affected() > 0)
 }
 

@@ -3,7 +3,6 @@
 
 mod bell;
 mod reader;
-mod streams;
 mod watch;
 mod writer;
 

@@ -7,9 +7,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Files;
 use super::bell::Bell;
-use super::streams::Streams;
 use crate::log::group::{Backend, cursor_is_gone};
 use crate::log::plan::{Ask, Counter, Known, KnownEvent, KnownKey, KnownStream, Write};
+use crate::log::streams::Streams;
 use crate::log::{ImportCursor, LogError};
 use crate::wal::{self, Checkpointer, Checkpoints};
 

@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* it is as the log stood at one position. Every append moves the counter, so that while the counter row
 //! stands where this writer left it, nobody has appended since, and no stream is looked up twice. (Whatever else should
-//! happen to the file, the trigger on `events` takes no version but a stream's next one.)
+//! happen to the log, the trigger on `events` takes no version but a stream's next one.)
 
 use std::collections::HashMap;
 
@@ -33,6 +33,17 @@ impl Streams {
     /// What the log has of a stream, if that is remembered.
     pub(super) fn get(&self, stream_id: &str) -> Option<&Option<KnownStream>> {
         self.by_id.get(stream_id)
+    }
+
+    /// What the log has of these streams, without those that were never appended to; None unless all are remembered.
+    pub(super) fn all(&self, stream_ids: &[&str]) -> Option<HashMap<String, KnownStream>> {
+        let mut known = HashMap::with_capacity(stream_ids.len());
+        for stream_id in stream_ids {
+            if let Some(stream) = self.get(stream_id)? {
+                known.insert((*stream_id).to_owned(), stream.clone());
+            }
+        }
+        Some(known)
     }
 
     /// Remembers what the log has of a stream.
@@ -73,7 +84,8 @@ impl Streams {
         }
     }
 
-    fn forget(&mut self) {
+    /// As if nothing had been looked up.
+    pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
 }
