@@ -38,6 +38,12 @@ const SETTINGS: &str = "SET plan_cache_mode = force_custom_plan; SET jit = off; 
     SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
     SET tcp_user_timeout = 25000";
 
+/// For the few statements that are repeated for ever and leave nothing to plan: planning one anew takes longer than to
+/// run it. [`CUSTOM_PLANS`] is for the others on such a connection.
+const SAME_PLANS: &str = "SET plan_cache_mode = force_generic_plan";
+/// Behind a `BEGIN`: the statements of this transaction are planned for their values and for the tables as they are.
+pub(super) const CUSTOM_PLANS: &str = "SET LOCAL plan_cache_mode = force_custom_plan";
+
 /// Why a piece of work on a connection did not succeed.
 pub(super) enum Failure {
     /// The database or the way to it.
@@ -304,6 +310,7 @@ pub(super) struct Session {
     /// What waits for the connection, where only plain threads use it; else the shared runtime.
     waiting: Option<Waiting>,
     time_max: Duration,
+    has_same_plans: bool,
 }
 
 impl Session {
@@ -314,6 +321,7 @@ impl Session {
             connection: None,
             waiting: None,
             time_max: CALL_TIME_MAX,
+            has_same_plans: false,
         }
     }
 
@@ -321,6 +329,12 @@ impl Session {
     pub(super) fn quick(mut self) -> Self {
         // Without, the shared runtime does as well, a little later.
         self.waiting = Waiting::new().ok();
+        self
+    }
+
+    /// For statements that are planned once, but in transactions that begin with [`CUSTOM_PLANS`].
+    pub(super) fn of_same_plans(mut self) -> Self {
+        self.has_same_plans = true;
         self
     }
 
@@ -354,12 +368,18 @@ impl Session {
     ) -> Result<Result<T, Failure>, StoreError> {
         let database = &self.database;
         let slot = &mut self.connection;
-        let time_max = self.time_max;
+        let (time_max, has_same_plans) = (self.time_max, self.has_same_plans);
+        let connect = async || {
+            let mut connection = database.connect().await?;
+            if has_same_plans {
+                connection.execute(SAME_PLANS).await?;
+            }
+            Ok::<_, sqlx::Error>(connection)
+        };
         let work = async {
             let mut connection = match slot.take() {
                 Some(connection) => connection,
-                None => database
-                    .connect()
+                None => connect()
                     .await
                     .map_err(|error| database.explain(what, error.into()))?,
             };

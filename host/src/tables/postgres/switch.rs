@@ -9,7 +9,7 @@ use sqlx::{Executor as _, PgConnection};
 
 use super::locks::{self, Patience};
 use super::prepare::{self, Plan};
-use super::session::{Failure, Session};
+use super::session::{CUSTOM_PLANS, Failure, Session, own};
 use super::writer::{Tables, Writer, checkpoint};
 use super::{changes, dead_letters, finish, gate, query, views};
 use crate::tables::{Flush, StoreError, Switch};
@@ -55,7 +55,9 @@ async fn once(
 ) -> Result<(), Failure> {
     // Durable before anybody is told, unlike a flush: a switch that readers saw must not be undone by a crash.
     connection
-        .execute("BEGIN; SET LOCAL synchronous_commit = on")
+        .execute(own(format!(
+            "BEGIN; {CUSTOM_PLANS}; SET LOCAL synchronous_commit = on"
+        )))
         .await?;
     locks::wait_for_locks(connection, ROW_WAIT).await?;
     prepare::check_public(switch, gate(connection, &switch.projection, "FOR UPDATE").await?)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lamphouse_contract::{Key, Row, TableSchema};
 use sqlx::{Executor as _, PgConnection, Row as _};
 
-use super::session::{Database, Failure, Session, own};
+use super::session::{CUSTOM_PLANS, Database, Failure, Session, own};
 use super::values::{self, Encoded};
 use super::{SCHEMA, changes, copy, dead_letters, small, switch};
 use crate::core::{EventId, GenerationId, LogId, Position};
@@ -33,7 +33,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(database: Arc<Database>, generation: &GenerationRecord) -> Result<Self, StoreError> {
         Ok(Self {
-            session: Session::new(database).quick(),
+            session: Session::new(database).quick().of_same_plans(),
             generation: generation.clone(),
             physical: physical_names(generation.id, &generation.descriptor.tables)?,
             has_changes: None,
@@ -70,11 +70,11 @@ impl TableWriter for Writer {
             }
             // A commit that is lost in a crash of the server is safe to lose: rows and checkpoint are in this one
             // transaction, so the events are simply projected again.
+            let commit = if is_beside_live { "local" } else { "off" };
             connection
-                .execute(match is_beside_live {
-                    true => "BEGIN; SET LOCAL synchronous_commit = local",
-                    false => "BEGIN; SET LOCAL synchronous_commit = off",
-                })
+                .execute(own(format!(
+                    "BEGIN; {CUSTOM_PLANS}; SET LOCAL synchronous_commit = {commit}"
+                )))
                 .await?;
             tables.write(connection, flush).await?;
             connection.execute("COMMIT").await?;

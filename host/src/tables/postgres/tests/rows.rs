@@ -5,10 +5,14 @@ use std::time::Instant;
 
 use lamphouse_contract::{ColumnType, Decimal, Key, Row, Value};
 
-use super::fixture::Scratch;
+use sqlx::Row as _;
+
+use super::fixture::{Scratch, pair, runtime};
 use crate::tables::conformance::{User as _, at, build, decimal, flush, text};
+use crate::tables::postgres::session::Database;
+use crate::tables::postgres::writer::Writer;
 use crate::tables::sample::{column, descriptor, everything, table};
-use crate::tables::{Flush, StoreError, TableFlush};
+use crate::tables::{Flush, StoreError, TableFlush, TableWriter as _};
 
 fn row(part: i64, name: &str, rest: [Value; 8]) -> Row {
     let mut row = vec![Value::Integer(part), text(name)];
@@ -191,6 +195,38 @@ fn a_timestamp_before_postgres_begins_fails_the_flush_whole() {
 }
 
 /// Rates are printed; the floor only catches a statement a row.
+#[test]
+fn a_small_flush_is_planned_once_and_a_large_one_each_time() {
+    let Some(scratch) = Scratch::new() else { return };
+    let store = scratch.open();
+    let generation = build(&*store, &pair(1));
+    let database = Database::new(&scratch.url, runtime()).unwrap();
+    let mut writer = Writer::new(database, &generation).unwrap();
+    let row = |id: i64| [Value::Integer(id), Value::Integer(1)].into();
+    for step in 0..10 {
+        // One row is small here, two are large.
+        writer
+            .flush(&flush(2 * step, 2 * step + 1, &[(0, vec![row(0)])]), true)
+            .unwrap();
+        let two = vec![row(1), row(2)];
+        writer
+            .flush(&flush(2 * step + 1, 2 * step + 2, &[(0, two)]), true)
+            .unwrap();
+    }
+    let (session, _) = writer.parts();
+    let sql = "SELECT coalesce(sum(generic_plans), 0)::bigint, coalesce(sum(custom_plans), 0)::bigint \
+               FROM pg_prepared_statements WHERE starts_with(statement, $1)";
+    let mut plans = |begins: &'static str| {
+        let row = session.run("counting plans", async |connection| {
+            Ok(sqlx::query(sql).bind(begins).fetch_one(connection).await?)
+        });
+        let row = row.map_err(|error| error.to_string()).unwrap();
+        (row.get::<i64, _>(0), row.get::<i64, _>(1))
+    };
+    assert_eq!(plans("WITH moved"), (10, 0));
+    assert_eq!(plans("INSERT INTO"), (0, 10));
+}
+
 #[test]
 fn bulk_writes_are_quick() {
     let Some(scratch) = Scratch::new() else { return };
