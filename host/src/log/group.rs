@@ -1,11 +1,15 @@
 //! The group commit: one thread per log that gathers concurrent appends into one transaction, and does imports
 //! between them.
 //!
-//! A commit costs a sync of the disk, and the counter row is locked until it is done; a group pays for that once.
+//! A commit costs a sync of the disk, and the counter row is locked until it is done; a group pays for that once. An
+//! append that nobody else is beside is no group: where the backend lets it, the thread that asks writes it by itself,
+//! which saves waking another and being woken.
 //! *Invariant:* nobody is told that an append went in before its commit did.
 
 mod answer;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -22,6 +26,10 @@ const GROUP_BYTES_MAX: usize = 16 << 20;
 
 /// One transaction at a time on the log's one writing connection.
 pub(super) trait Backend: Send + 'static {
+    /// Whether whoever appends alone may write by itself. Not where much is left to [`Self::tidy`], which nobody who
+    /// has an answer is to wait for.
+    const IS_FOR_CALLERS: bool = false;
+
     /// The counter as this writer has left it, and what the decision needs, where all of that is remembered. It may be no
     /// more so: nobody is told anything before [`Self::write_at_once`] has found the counter there.
     fn remembered(&mut self, _: &Ask<'_>) -> Option<(Counter, Known)> {
@@ -70,6 +78,15 @@ pub(super) trait Backend: Send + 'static {
 pub(super) struct Group {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    /// For who appends alone; None where only the thread writes.
+    alone: Option<Arc<Mutex<dyn Alone>>>,
+    /// Appends that have no answer yet.
+    under_way: AtomicUsize,
+}
+
+/// Writes one append by itself.
+trait Alone: Send {
+    fn append(&mut self, member: &Prepared) -> Result<Appended, LogError>;
 }
 
 enum Job {
@@ -91,34 +108,50 @@ struct Import {
 
 impl Group {
     /// Starts the thread. `committed` hears of each commit that moved the head, before those who wait for it.
-    pub(super) fn start(
-        backend: impl Backend,
+    pub(super) fn start<B: Backend>(
+        backend: B,
         appends_max: u64,
         clock: Clock,
         committed: impl Fn(Position) + Send + 'static,
     ) -> Result<Self, LogError> {
         let appends_max = usize::try_from(appends_max.max(1)).unwrap_or(usize::MAX);
         let (jobs, queue) = bounded(appends_max.min(4_096));
+        let writer = Arc::new(Mutex::new(Writer {
+            backend,
+            appends_max,
+            clock,
+            committed,
+        }));
+        let alone = B::IS_FOR_CALLERS.then(|| writer.clone() as Arc<Mutex<dyn Alone>>);
         let thread = std::thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || {
-                Writer {
-                    backend,
-                    appends_max,
-                    clock,
-                    committed,
-                }
-                .run(&queue)
-            })
+            .spawn(move || run(&writer, &Jobs(queue)))
             .map_err(|error| LogError::Internal(format!("the log's writing thread cannot start: {error}")))?;
         Ok(Self {
             jobs: Some(jobs),
             thread: Some(thread),
+            alone,
+            under_way: AtomicUsize::new(0),
         })
     }
 
     /// Waits until the append is durable, or refused.
     pub(super) fn append(&self, member: Prepared) -> Result<Appended, LogError> {
+        let is_alone = self.under_way.fetch_add(1, Ordering::Relaxed) == 0;
+        let result = match &self.alone {
+            Some(writer) if is_alone => match writer.try_lock() {
+                Ok(mut writer) => writer.append(&member),
+                // The thread is at an import, or at what it does after an answer.
+                Err(TryLockError::WouldBlock) => self.append_in_group(member),
+                Err(TryLockError::Poisoned(_)) => Err(stopped()),
+            },
+            _ => self.append_in_group(member),
+        };
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        result
+    }
+
+    fn append_in_group(&self, member: Prepared) -> Result<Appended, LogError> {
         let (answer, answered) = ask();
         self.send(Job::Append(Append { member, answer }))?;
         answered.wait().unwrap_or_else(|| Err(stopped()))
@@ -180,6 +213,12 @@ struct Writer<B, C> {
     committed: C,
 }
 
+impl<B: Backend, C: Fn(Position) + Send> Alone for Writer<B, C> {
+    fn append(&mut self, member: &Prepared) -> Result<Appended, LogError> {
+        self.single(member, false).map_err(Failure::told)
+    }
+}
+
 /// Why a transaction failed.
 pub(super) struct Failure {
     pub(super) error: LogError,
@@ -209,36 +248,55 @@ impl Failure {
     }
 }
 
+/// What there is to do. Where nobody does it any more, because of a panic, whoever asks is told: a job that is dropped says
+/// so, but a channel keeps what it has when its receiver goes.
+struct Jobs(Receiver<Job>);
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        self.0.iter().for_each(drop);
+    }
+}
+
+/// Writes until nobody sends, or a panic has left the writer in doubt.
+fn run<B: Backend, C: Fn(Position)>(writer: &Mutex<Writer<B, C>>, Jobs(queue): &Jobs) {
+    let mut held = None;
+    while let Some(job) = held.take().or_else(|| queue.recv().ok()) {
+        let Ok(mut writer) = writer.lock() else { return };
+        held = writer.work(job, queue);
+    }
+}
+
 impl<B: Backend, C: Fn(Position)> Writer<B, C> {
-    fn run(mut self, queue: &Receiver<Job>) {
+    /// Does a job, and with an append those behind it; gives back the job that is not for their group.
+    fn work(&mut self, job: Job, queue: &Receiver<Job>) -> Option<Job> {
         let mut held = None;
-        while let Some(job) = held.take().or_else(|| queue.recv().ok()) {
-            match job {
-                Job::Import(import) => {
-                    let result = self.import(&import);
-                    import.answer.send(result);
-                }
-                Job::Append(first) => {
-                    let mut bytes = first.member.bytes_len();
-                    let mut group = vec![first];
-                    while group.len() < self.appends_max && bytes < GROUP_BYTES_MAX {
-                        match queue.try_recv() {
-                            Ok(Job::Append(next)) => {
-                                bytes += next.member.bytes_len();
-                                group.push(next);
-                            }
-                            Ok(import) => {
-                                held = Some(import);
-                                break;
-                            }
-                            Err(_) => break,
-                        }
-                    }
-                    self.appends(group);
-                }
+        match job {
+            Job::Import(import) => {
+                let result = self.import(&import);
+                import.answer.send(result);
             }
-            self.backend.tidy();
+            Job::Append(first) => {
+                let mut bytes = first.member.bytes_len();
+                let mut group = vec![first];
+                while group.len() < self.appends_max && bytes < GROUP_BYTES_MAX {
+                    match queue.try_recv() {
+                        Ok(Job::Append(next)) => {
+                            bytes += next.member.bytes_len();
+                            group.push(next);
+                        }
+                        Ok(import) => {
+                            held = Some(import);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                self.appends(group);
+            }
         }
+        self.backend.tidy();
+        held
     }
 
     fn appends(&mut self, group: Vec<Append>) {

@@ -1,7 +1,8 @@
 //! The group commit over a database that fails on demand.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -25,6 +26,8 @@ enum Trouble {
     CommittedUnheard,
     /// The commit does not go in.
     CommitLost,
+    /// A fault of ours.
+    Panic,
 }
 
 #[derive(Default)]
@@ -34,11 +37,13 @@ struct State {
     cursors: Vec<ImportCursor>,
     troubles: VecDeque<Trouble>,
     transactions: usize,
+    /// Who began the last one.
+    thread: Option<ThreadId>,
     /// Members wait here until the test has sent all of them.
     slow: Duration,
 }
 
-struct Fake {
+struct Fake<const FOR_CALLERS: bool> {
     state: Arc<Mutex<State>>,
     trouble: Trouble,
     open: Vec<(uuid::Uuid, KnownEvent)>,
@@ -49,12 +54,15 @@ fn away() -> LogError {
     LogError::Unavailable("the database is away".to_owned())
 }
 
-impl Backend for Fake {
+impl<const FOR_CALLERS: bool> Backend for Fake<FOR_CALLERS> {
+    const IS_FOR_CALLERS: bool = FOR_CALLERS;
+
     fn begin(&mut self) -> Result<Counter, LogError> {
         let mut state = self.state.lock();
         std::thread::sleep(state.slow);
         state.slow = Duration::ZERO;
         state.transactions += 1;
+        state.thread = Some(std::thread::current().id());
         self.trouble = state.troubles.pop_front().unwrap_or(Trouble::None);
         if self.trouble == Trouble::Away {
             return Err(away());
@@ -84,6 +92,7 @@ impl Backend for Fake {
     }
 
     fn write(&mut self, write: &Write<'_>) -> Result<(), LogError> {
+        assert!(self.trouble != Trouble::Panic, "a fault of ours");
         for row in &write.rows {
             if self.trouble == Trouble::BadRows || row.stream_id == "bad" {
                 return Err(LogError::Invalid("the log refused it".to_owned()));
@@ -138,13 +147,30 @@ impl Backend for Fake {
     }
 }
 
-/// Appends one event to each stream at once, over these troubles; gives answers and state.
-fn check(streams: &[&str], troubles: &[Trouble]) -> (Vec<Result<Appended, LogError>>, State) {
+type Checked = (Vec<Result<Appended, LogError>>, State);
+
+/// Appends one event to each stream at once, over these troubles; gives answers and state, which are the same whether
+/// callers may write or not.
+fn check(streams: &[&str], troubles: &[Trouble]) -> Checked {
+    let by_thread = check_with::<false>(streams, troubles);
+    let by_callers = check_with::<true>(streams, troubles);
+    let told = |(answers, state): &Checked| {
+        let told = answers.iter().map(|answer| match answer {
+            Ok(_) => "in the log".to_owned(),
+            Err(error) => error.to_string(),
+        });
+        (told.collect::<Vec<_>>(), state.transactions, state.events.len())
+    };
+    assert_eq!(told(&by_thread), told(&by_callers));
+    by_callers
+}
+
+fn check_with<const FOR_CALLERS: bool>(streams: &[&str], troubles: &[Trouble]) -> Checked {
     let state = Arc::new(Mutex::new(State {
         troubles: [&[Trouble::None], troubles].concat().into(),
         ..State::default()
     }));
-    let group = start(&state);
+    let group = start::<FOR_CALLERS>(&state);
     let answers = std::thread::scope(|scope| {
         // The first transaction is slow, so that all others are gathered behind it.
         state.lock().slow = Duration::from_millis(100);
@@ -165,8 +191,8 @@ fn check(streams: &[&str], troubles: &[Trouble]) -> (Vec<Result<Appended, LogErr
     (answers, state)
 }
 
-fn start(state: &Arc<Mutex<State>>) -> Group {
-    let fake = Fake {
+fn start<const FOR_CALLERS: bool>(state: &Arc<Mutex<State>>) -> Group {
+    let fake = Fake::<FOR_CALLERS> {
         state: Arc::clone(state),
         trouble: Trouble::None,
         open: Vec::new(),
@@ -300,7 +326,7 @@ fn an_import_whose_commit_was_not_heard_is_not_done_twice() {
             lines: 1,
         };
         assert_eq!(
-            start(&state).import(lines, None, cursor).unwrap(),
+            start::<true>(&state).import(lines, None, cursor).unwrap(),
             Position(1),
             "{trouble:?}"
         );
@@ -318,4 +344,66 @@ fn a_database_that_refuses_a_lone_member_is_asked_once() {
     let (answers, state) = check(&["a"], &[Trouble::BadRows]);
     assert!(matches!(answers[..], [Err(LogError::Invalid(_))]));
     assert_eq!(state.transactions, 2);
+}
+
+/// One append over a trouble: what is told, events and transactions, and whether the caller's thread wrote.
+fn alone<const FOR_CALLERS: bool>(trouble: Trouble) -> (String, usize, usize, bool) {
+    let state = Arc::new(Mutex::new(State {
+        troubles: [trouble].into(),
+        ..State::default()
+    }));
+    let told = match start::<FOR_CALLERS>(&state).append(one("a")) {
+        Ok(appended) => appended.position.to_string(),
+        Err(error) => error.to_string(),
+    };
+    let state = state.lock();
+    let is_by_caller = state.thread == Some(std::thread::current().id());
+    (told, state.events.len(), state.transactions, is_by_caller)
+}
+
+#[test]
+fn who_appends_alone_writes_where_the_backend_lets_it() {
+    for trouble in [
+        Trouble::None,
+        Trouble::Away,
+        Trouble::BadRows,
+        Trouble::CommittedUnheard,
+        Trouble::CommitLost,
+    ] {
+        let (told, events, transactions, is_by_caller) = alone::<false>(trouble);
+        assert!(!is_by_caller);
+        assert_eq!(
+            alone::<true>(trouble),
+            (told, events, transactions, true),
+            "{trouble:?}"
+        );
+    }
+}
+
+#[test]
+fn after_a_panic_nobody_writes_any_more_and_nobody_waits() {
+    fn check<const FOR_CALLERS: bool>() {
+        let state = Arc::new(Mutex::new(State {
+            troubles: [Trouble::Panic].into(),
+            slow: Duration::from_millis(50),
+            ..State::default()
+        }));
+        let group = start::<FOR_CALLERS>(&state);
+        let append = || catch_unwind(AssertUnwindSafe(|| group.append(one("a"))));
+        std::thread::scope(|scope| {
+            let first = scope.spawn(append);
+            // Waits behind the first.
+            std::thread::sleep(Duration::from_millis(20));
+            let second = scope.spawn(append);
+            assert_eq!(first.join().unwrap().is_err(), FOR_CALLERS, "whose thread it was");
+            let later: Vec<_> = (0..3).map(|_| append()).collect();
+            for answer in [second.join().unwrap()].into_iter().chain(later) {
+                let error = answer.unwrap().unwrap_err();
+                assert!(error.to_string().contains("has stopped"), "{error}");
+            }
+        });
+        assert_eq!(state.lock().transactions, 1);
+    }
+    check::<false>();
+    check::<true>();
 }

@@ -89,6 +89,8 @@ impl PostgresWriter {
 }
 
 impl Backend for PostgresWriter {
+    const IS_FOR_CALLERS: bool = true;
+
     fn remembered(&mut self, ask: &Ask<'_>) -> Option<(Counter, Known)> {
         // A write is no step to find out by that the connection is gone, or that others append.
         if self.connection.is_none() || self.contended > 0 {
