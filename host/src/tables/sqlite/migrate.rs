@@ -11,10 +11,14 @@ use crate::tables::StoreError;
 
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations/sqlite/tables");
 
-/// Two processes that start at once may get into each other's way; the second try then finds all done.
-const TRIES: u32 = 3;
+/// Tries where the database is busy, or cannot be opened.
+const TRIES: usize = 3;
 
 /// Runs what has not been run.
+///
+/// SQLite has no lock that spans sqlx's migrations, so processes that start at once get into each other's way: one finds
+/// made what it is about to make. Each time that happens somebody else came a migration further, so it happens no more
+/// often than there are migrations.
 pub(super) fn run(path: &Path, runtime: &tokio::runtime::Handle) -> Result<(), StoreError> {
     let mut tried = 0;
     loop {
@@ -23,15 +27,24 @@ pub(super) fn run(path: &Path, runtime: &tokio::runtime::Handle) -> Result<(), S
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        if tried == TRIES
-            || !matches!(
-                error,
-                MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)
-            )
-        {
+        let tries = match &error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if is_made(error) => {
+                TRIES + MIGRATOR.iter().count()
+            }
+            MigrateError::Execute(_) | MigrateError::ExecuteMigration(..) => TRIES,
+            _ => 1,
+        };
+        if tried >= tries {
             return Err(told(path, &error));
         }
     }
+}
+
+/// Whether it may be that another process has made it: SQLITE_ERROR, as for a table that exists, and the constraints of the
+/// list of what was run.
+fn is_made(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(code.as_deref(), Some("1" | "1555" | "2067"))
 }
 
 async fn migrate(path: &Path) -> Result<(), MigrateError> {
@@ -81,5 +94,24 @@ fn told_by_database(path: &Path, error: &sqlx::Error) -> StoreError {
             "'{shown}' cannot be opened ({error}): does the folder exist, and may this user write there?"
         )),
         _ => StoreError::Unavailable(format!("'{shown}' cannot be opened: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_that_start_at_once_all_find_their_tables() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        for _ in 0..10 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("tables.db");
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| run(&path, runtime.handle()).unwrap());
+                }
+            });
+        }
     }
 }
