@@ -43,7 +43,8 @@ pub(super) trait Backend: Send + 'static {
     }
 
     /// Writes and commits, durably, if the counter still is where [`Self::look`] has found it, or [`Self::remembered`]
-    /// has it: then nothing that was read has changed. False: it has moved, or there is too much for one statement, and nothing was done.
+    /// has it: then nothing that was read has changed. False: it has moved, or there is too much for one statement, and
+    /// nothing was done.
     fn write_at_once(&mut self, _from: Counter, _: &Write<'_>) -> Result<bool, Failure> {
         Ok(false)
     }

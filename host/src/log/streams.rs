@@ -22,7 +22,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// The counter row is locked, and stands here.
+    /// The counter row stands here: it is locked, or a write will find out whether it still does.
     pub(super) fn stand_at(&mut self, counter: Counter) {
         if self.at != counter.position {
             self.forget();
