@@ -220,6 +220,18 @@ impl<B: Backend, C: Fn(Position) + Send> Alone for Writer<B, C> {
     }
 }
 
+/// What each member of a group is told.
+type Answers = Vec<Result<Appended, LogError>>;
+
+/// How counter and streams were found without a lock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// As this writer has left them.
+    Remembered,
+    /// In the database, just now.
+    Looked,
+}
+
 /// Why a transaction failed.
 pub(super) struct Failure {
     pub(super) error: LogError,
@@ -359,11 +371,7 @@ impl<B: Backend, C: Fn(Position)> Writer<B, C> {
     }
 
     /// One transaction for these members; each gets its answer, or all of them the failure.
-    fn transact(
-        &mut self,
-        members: &[&Prepared],
-        maybe_committed: bool,
-    ) -> Result<Vec<Result<Appended, LogError>>, Failure> {
+    fn transact(&mut self, members: &[&Prepared], maybe_committed: bool) -> Result<Answers, Failure> {
         let result = self.try_transact(members, maybe_committed);
         if result.is_err() {
             self.backend.rollback();
@@ -371,31 +379,17 @@ impl<B: Backend, C: Fn(Position)> Writer<B, C> {
         result
     }
 
-    fn try_transact(
-        &mut self,
-        members: &[&Prepared],
-        maybe_committed: bool,
-    ) -> Result<Vec<Result<Appended, LogError>>, Failure> {
+    fn try_transact(&mut self, members: &[&Prepared], maybe_committed: bool) -> Result<Answers, Failure> {
         let ask = plan::ask_appends(members, maybe_committed);
-        if let Some((counter, known)) = self.backend.remembered(&ask) {
-            let now = self.clock.now_micros();
-            let (answers, write) = plan::decide_appends(members, maybe_committed, known, counter, now);
-            // Without rows there is nothing that would show whether it is still so.
-            if !write.rows.is_empty() && self.backend.write_at_once(counter, &write)? {
-                (self.committed)(Position::from_i64(write.counter.position));
-                return Ok(answers);
-            }
+        if let Some(found) = self.backend.remembered(&ask)
+            && let Some(answers) = self.at_once(members, maybe_committed, found, Found::Remembered)?
+        {
+            return Ok(answers);
         }
-        if let Some((counter, known)) = self.backend.look(&ask)? {
-            let now = self.clock.now_micros();
-            let (answers, write) = plan::decide_appends(members, maybe_committed, known, counter, now);
-            if write.rows.is_empty() {
-                return Ok(answers);
-            }
-            if self.backend.write_at_once(counter, &write)? {
-                (self.committed)(Position::from_i64(write.counter.position));
-                return Ok(answers);
-            }
+        if let Some(found) = self.backend.look(&ask)?
+            && let Some(answers) = self.at_once(members, maybe_committed, found, Found::Looked)?
+        {
+            return Ok(answers);
         }
         let counter = self.backend.begin()?;
         let known = self.backend.known(&ask)?;
@@ -408,6 +402,27 @@ impl<B: Backend, C: Fn(Position)> Writer<B, C> {
         self.backend.write(&write)?;
         self.commit(&write)?;
         Ok(answers)
+    }
+
+    /// Decides by what was found without a lock; None where that is no more so, or may be no more so.
+    fn at_once(
+        &mut self,
+        members: &[&Prepared],
+        maybe_committed: bool,
+        (counter, known): (Counter, Known),
+        found: Found,
+    ) -> Result<Option<Answers>, Failure> {
+        let now = self.clock.now_micros();
+        let (answers, write) = plan::decide_appends(members, maybe_committed, known, counter, now);
+        if write.rows.is_empty() {
+            // There is no write that would show whether it is still so.
+            return Ok((found == Found::Looked).then_some(answers));
+        }
+        if !self.backend.write_at_once(counter, &write)? {
+            return Ok(None);
+        }
+        (self.committed)(Position::from_i64(write.counter.position));
+        Ok(Some(answers))
     }
 
     fn commit(&mut self, write: &Write<'_>) -> Result<(), Failure> {
