@@ -57,6 +57,16 @@ pub fn cell(value: &Value) -> Json {
     }
 }
 
+/// Names as a message lists them, in their order.
+pub fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut names: Vec<&str> = names.collect();
+    if names.is_empty() {
+        return "none yet".to_owned();
+    }
+    names.sort_unstable();
+    names.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

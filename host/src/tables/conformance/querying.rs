@@ -205,5 +205,8 @@ pub(in crate::tables) fn a_query_can_only_read_what_is_public(database: &Databas
         .query("SELECT * FROM nowhere", LIMITS)
         .unwrap_err()
         .to_string();
-    assert!(hint.contains("nowhere"), "{hint}");
+    assert!(
+        hint.contains("nowhere") && hint.contains("; the public tables are: ") && hint.contains("orders"),
+        "{hint}"
+    );
 }

@@ -28,6 +28,9 @@ use crate::tables::{QueryAnswer, QueryLimits, StoreError, answer};
 /// Bytes of an answer; later rows are left out. Raise it for exports by `query`; `rows_max` alone does not bound memory.
 const ANSWER_BYTES_MAX: i64 = 64 << 20;
 
+/// The SQLSTATE of a table that is not there.
+const UNDEFINED_TABLE: &str = "42P01";
+
 /// Waiting beyond a query's own limit means that the server is gone.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -167,7 +170,21 @@ pub(super) fn run(
         // A query may have taken session locks; the connection is not its own.
         connection.execute("ROLLBACK").await?;
         connection.execute("SELECT pg_advisory_unlock_all()").await?;
-        answered.map_err(|failure| asked_wrong(failure, limits))
+        let failure = match answered {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        let hint = match failure.sqlstate().as_deref() {
+            Some(UNDEFINED_TABLE) => {
+                let public: Vec<String> = sqlx::query_scalar("SELECT name FROM lamphouse_control.views")
+                    .fetch_all(&mut *connection)
+                    .await?;
+                let public = answer::listed(public.iter().map(String::as_str));
+                format!("; the public tables are: {public}")
+            }
+            _ => String::new(),
+        };
+        Err(asked_wrong(failure, limits, &hint))
     })
 }
 
@@ -232,8 +249,8 @@ async fn read(connection: &mut PgConnection, sql: &str, limits: QueryLimits) -> 
     })
 }
 
-/// What went wrong is the asker's, unless the server is away.
-fn asked_wrong(failure: Failure, limits: QueryLimits) -> Failure {
+/// What went wrong is the asker's, unless the server is away. `hint` says what to do about it.
+fn asked_wrong(failure: Failure, limits: QueryLimits, hint: &str) -> Failure {
     let Failure::Sql(sqlx::Error::Database(error)) = &failure else {
         return failure;
     };
@@ -255,7 +272,7 @@ fn asked_wrong(failure: Failure, limits: QueryLimits) -> Failure {
         }
         "57P01" | "57P02" | "57P03" => failure,
         _ if code.starts_with("08") || code.starts_with("53") || code.starts_with("XX") => failure,
-        _ => StoreError::Invalid(format!("the query failed: {message} [SQLSTATE {code}]")).into(),
+        _ => StoreError::Invalid(format!("the query failed: {message} [SQLSTATE {code}]{hint}")).into(),
     }
 }
 

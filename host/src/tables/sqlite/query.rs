@@ -298,10 +298,5 @@ fn told(path: &Path, refusal: Refusal, public: &Public, limits: QueryLimits) -> 
 }
 
 fn listed(public: &Public) -> String {
-    if public.names.is_empty() {
-        return "none yet".to_owned();
-    }
-    let mut names: Vec<&str> = public.names.iter().map(String::as_str).collect();
-    names.sort_unstable();
-    names.join(", ")
+    answer::listed(public.names.iter().map(String::as_str))
 }
