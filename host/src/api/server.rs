@@ -15,7 +15,7 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsAcceptor;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 use super::connections::{Door, HEAD_TIME_MAX};
 use super::entrance::Entrance;
@@ -79,6 +79,10 @@ pub struct Shared {
     pub noted: Noted,
 }
 
+/// Connections that wait to be taken; the kernel may allow fewer. All subscribers of a host that starts again come back
+/// at once, and a connection that finds no room tries again after a second, then after two more.
+const WAITING_MAX: u32 = 4_096;
+
 /// A socket that requests come to.
 #[derive(Debug)]
 pub struct Listening {
@@ -102,7 +106,7 @@ impl Listening {
 /// # Errors
 /// Says what to do where the port is taken, or needs rights.
 pub async fn bind(address: &str) -> io::Result<Listening> {
-    let listener = TcpListener::bind(address).await.map_err(|error| {
+    let listener = listen(address).await.map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::AddrInUse => {
                 ": another program listens there, perhaps another host; stop it, or set [host] listen in lamphouse.toml \
@@ -125,14 +129,37 @@ pub async fn bind(address: &str) -> io::Result<Listening> {
 /// # Errors
 /// The machine has no loopback address that is free.
 pub async fn bind_local() -> io::Result<Listening> {
-    let listener = match TcpListener::bind("127.0.0.1:0").await {
+    let listener = match listen("127.0.0.1:0").await {
         Ok(listener) => listener,
-        Err(_) => TcpListener::bind("[::1]:0").await?,
+        Err(_) => listen("[::1]:0").await?,
     };
     Ok(Listening {
         listener,
         is_local: true,
     })
+}
+
+/// As `TcpListener::bind`, which lets 128 wait.
+async fn listen(address: &str) -> io::Result<TcpListener> {
+    let listen_at = |address: SocketAddr| {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // Elsewhere it would let two programs listen at one port.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(WAITING_MAX)
+    };
+    let mut failed = None;
+    for address in lookup_host(address).await? {
+        match listen_at(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = Some(error),
+        }
+    }
+    Err(failed.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the name has no address")))
 }
 
 /// Serves the API until `stop` resolves, then lets the requests under way end, and subscriptions at once.
@@ -255,5 +282,53 @@ async fn in_time(request: Request, next: Next) -> Response {
             "the host did not answer in time; see its log",
         )
         .into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn many_may_come_at_once() {
+        const MANY: usize = 1_000;
+        // Where the kernel allows fewer, fewer wait.
+        let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn")
+            .ok()
+            .and_then(|text| text.trim().parse::<usize>().ok());
+        if allowed.is_none_or(|allowed| allowed < MANY) {
+            eprintln!("skipped: the kernel lets {allowed:?} connections wait, not {MANY}");
+            return;
+        }
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let listening = runtime.block_on(bind("127.0.0.1:0")).unwrap();
+        let address = listening.address().unwrap();
+        // Nobody takes them.
+        let connections: Vec<TcpStream> = (0..MANY)
+            .map(|number| {
+                TcpStream::connect_timeout(&address, Duration::from_secs(5))
+                    .unwrap_or_else(|error| panic!("connection {number}: {error}"))
+            })
+            .collect();
+        assert_eq!(connections.len(), MANY);
+    }
+
+    #[test]
+    fn where_nobody_can_listen_the_error_says_what_to_do() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let error = |address: &str| runtime.block_on(bind(address)).unwrap_err().to_string();
+        let taken = runtime.block_on(bind("127.0.0.1:0")).unwrap();
+        let address = taken.address().unwrap().to_string();
+        let told = error(&address);
+        assert!(
+            told.contains(&address) && told.contains("another program listens there"),
+            "{told}"
+        );
+        let told = error("192.0.2.1:7070");
+        assert!(told.contains("this machine has no such address"), "{told}");
+        let told = error("nowhere.invalid:7070");
+        assert!(told.contains("cannot listen on nowhere.invalid:7070"), "{told}");
     }
 }
