@@ -7,23 +7,33 @@
 //!
 //! Where commits are not synced, the log is synced now and then: tens of MiB at once keep the disk busy for tens of
 //! milliseconds, and whoever syncs something else, such as an append, waits for that.
+//!
+//! The thread also makes room in the log before it is written to ([`room`]).
+
+mod room;
 
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
+
+use self::room::Made;
 
 /// Pages that may be left for the moment in which nobody writes: a few milliseconds of work.
 const PAGES_LEFT_MAX: i64 = 1_000;
 /// Times that it is done beside the writers before that moment is asked for all the same: they may write as fast.
 const ROUNDS_MAX: usize = 3;
+
+/// Commits after which room is made, and again if there was not yet a moment for all of it: a command that commits once
+/// or twice has no use for it.
+const ROOM_COMMITS: u32 = 8;
 
 thread_local! {
     /// Pages in the write-ahead log after this thread's last commit.
@@ -36,13 +46,17 @@ pub(crate) struct Checkpoints {
     sync_pages: Option<c_int>,
     /// Pages of the write-ahead log that are synced, or about to be.
     synced: Arc<AtomicI32>,
+    /// Commits of this process; no more than there have to be for room to be made.
+    commits: Arc<AtomicU32>,
     wake: Sender<Due>,
 }
 
 /// What the thread is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
     Sync,
     Checkpoint,
+    Room,
 }
 
 /// The thread; it ends when this is dropped.
@@ -55,8 +69,12 @@ pub(crate) struct Checkpointer {
 pub(crate) struct Work<C, L> {
     /// The thread's name.
     pub(crate) name: &'static str,
-    /// The write-ahead log, and how many pages may be in it unsynced; None where commits sync it.
-    pub(crate) unsynced: Option<(PathBuf, c_int)>,
+    /// The write-ahead log.
+    pub(crate) log: PathBuf,
+    /// How many pages may be in it unsynced; None where commits sync it.
+    pub(crate) unsynced_pages: Option<c_int>,
+    /// Pages that there is to be room for in any case.
+    pub(crate) room_pages: c_int,
     /// Opens a connection; the error is for the debug log.
     pub(crate) connect: C,
     /// Called when little is left: has it brought in, by [`bring_in`], while nobody writes.
@@ -87,11 +105,23 @@ impl Checkpoints {
             Due::Checkpoint
         } else if self.sync_is_due(pages) {
             Due::Sync
+        } else if self.room_is_due() {
+            Due::Room
         } else {
             return;
         };
         // One word is enough until it is heard. Without the thread the host is going down.
-        let _ = self.wake.try_send(due);
+        if self.wake.try_send(due).is_err() && due == Due::Room {
+            self.commits.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn room_is_due(&self) -> bool {
+        let count = |commits| (commits < ROOM_COMMITS).then_some(commits + 1);
+        let counted = self
+            .commits
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
+        counted == Ok(ROOM_COMMITS - 1)
     }
 
     fn sync_is_due(&self, pages: c_int) -> bool {
@@ -119,12 +149,14 @@ impl Checkpointer {
         L: Fn(&Connection) -> rusqlite::Result<()> + Send + 'static,
         E: std::fmt::Display,
     {
-        let sync_pages = work.unsynced.as_ref().map(|(_, pages)| *pages);
+        let sync_pages = work.unsynced_pages;
         let (wake, woken) = bounded(1);
         let (stop, stopped) = bounded(0);
+        let commits = Arc::<AtomicU32>::default();
+        let counted = Arc::clone(&commits);
         let thread = std::thread::Builder::new()
             .name(work.name.to_owned())
-            .spawn(move || work.run(&woken, &stopped))?;
+            .spawn(move || work.run(&woken, &stopped, &counted))?;
         let checkpointer = Self {
             stop: Some(stop),
             thread: Some(thread),
@@ -132,6 +164,7 @@ impl Checkpointer {
         let checkpoints = Checkpoints {
             sync_pages,
             synced: Arc::default(),
+            commits,
             wake,
         };
         Ok((checkpointer, checkpoints))
@@ -154,47 +187,53 @@ where
     L: Fn(&Connection) -> rusqlite::Result<()>,
     E: std::fmt::Display,
 {
-    fn run(&self, woken: &Receiver<Due>, stopped: &Receiver<()>) {
+    fn run(&self, woken: &Receiver<Due>, stopped: &Receiver<()>, commits: &AtomicU32) {
         let mut open: Option<Connection> = None;
         loop {
             let due = select! {
                 recv(stopped) -> _ => return,
                 recv(woken) -> due => due,
             };
-            match due {
-                Ok(Due::Checkpoint) => {}
-                Ok(Due::Sync) => {
-                    self.sync();
-                    continue;
-                }
-                Err(_) => return,
+            let Ok(due) = due else { return };
+            if due == Due::Sync {
+                self.sync();
+                continue;
             }
             let connection = match open.take().map_or_else(|| (self.connect)(), Ok) {
                 Ok(connection) => connection,
                 Err(error) => {
-                    self.not_done(&error);
+                    self.not_done(due, &error);
                     continue;
                 }
             };
-            if let Err(error) = self.checkpoint(&connection) {
-                self.not_done(&error);
-                continue;
+            let done = if due == Due::Room {
+                let goes_on = || stopped.try_recv() == Err(TryRecvError::Empty);
+                let made = room::make(&connection, &self.log, self.room_pages, goes_on);
+                if matches!(made, Ok(Made::Some)) {
+                    commits.store(0, Ordering::Relaxed);
+                }
+                made.map(drop).map_err(|error| error.to_string())
+            } else {
+                self.checkpoint(&connection).map_err(|error| error.to_string())
+            };
+            match done {
+                Ok(()) => open = Some(connection),
+                Err(error) => self.not_done(due, &error),
             }
-            open = Some(connection);
         }
     }
 
     /// Nothing depends on it: what is brought into the file is synced in any case.
     fn sync(&self) {
-        let Some((log, _)) = &self.unsynced else { return };
-        if let Err(error) = File::open(log).and_then(|log| log.sync_data()) {
-            tracing::debug!(%error, path = %log.display(), "The write-ahead log is not synced ahead of time");
+        if let Err(error) = File::open(&self.log).and_then(|log| log.sync_data()) {
+            let path = self.log.display();
+            tracing::debug!(%error, %path, "The write-ahead log is not synced ahead of time");
         }
     }
 
-    fn not_done(&self, error: &dyn std::fmt::Display) {
+    fn not_done(&self, due: Due, error: &dyn std::fmt::Display) {
         let thread = self.name;
-        tracing::debug!(%error, thread, "The write-ahead log is not brought into the file; the next commit asks again");
+        tracing::debug!(%error, thread, ?due, "The write-ahead log is not seen to; commits do it, or ask again");
     }
 
     fn checkpoint(&self, connection: &Connection) -> rusqlite::Result<()> {
@@ -224,6 +263,7 @@ mod tests {
         let checkpoints = Checkpoints {
             sync_pages: Some(100),
             synced: Arc::default(),
+            commits: Arc::default(),
             wake: bounded(1).0,
         };
         let due: Vec<c_int> = [40, 99, 100, 130, 199, 205, 304, 305, 20, 119, 130]
@@ -239,6 +279,29 @@ mod tests {
     }
 
     #[test]
+    fn who_commits_again_and_again_is_made_room_for_once() {
+        let (wake, woken) = bounded(1);
+        let checkpoints = Checkpoints {
+            sync_pages: None,
+            synced: Arc::default(),
+            commits: Arc::default(),
+            wake,
+        };
+        let commits_until_told = || {
+            (1..=100).find(|_| {
+                checkpoints.committed(PAGES_MIN);
+                woken.try_recv() == Ok(Due::Room)
+            })
+        };
+        // Nobody hears it: then the next ones are counted.
+        checkpoints.wake.send(Due::Checkpoint).unwrap();
+        (0..ROOM_COMMITS).for_each(|_| checkpoints.committed(PAGES_MIN));
+        assert_eq!(woken.recv(), Ok(Due::Checkpoint));
+        assert_eq!(commits_until_told(), Some(8));
+        assert_eq!(commits_until_told(), None);
+    }
+
+    #[test]
     fn a_long_log_is_brought_into_the_file_beside_the_writers_and_begins_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file.db");
@@ -251,7 +314,9 @@ mod tests {
         let (opened, turns) = (path.clone(), Arc::clone(&turn));
         let (checkpointer, checkpoints) = Checkpointer::start(Work {
             name: "checkpoint",
-            unsynced: Some((folder.path().join("file.db-wal"), 100)),
+            log: folder.path().join("file.db-wal"),
+            unsynced_pages: Some(100),
+            room_pages: 0,
             connect: move || Connection::open(&opened),
             last: move |connection: &Connection| {
                 let _turn = turns.lock();

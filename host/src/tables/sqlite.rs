@@ -76,7 +76,9 @@ pub(super) fn open(path: &Path, runtime: tokio::runtime::Handle) -> Result<Arc<d
     write_ahead_log.push("-wal");
     let work = wal::Work {
         name: "tables-checkpoint",
-        unsynced: Some((write_ahead_log.into(), UNSYNCED_PAGES)),
+        log: write_ahead_log.into(),
+        unsynced_pages: Some(UNSYNCED_PAGES),
+        room_pages: CHECKPOINT_PAGES_LIVE,
         connect: move || connect::connect(&opened, Purpose::Control),
         last: move |connection: &Connection| {
             let _turn = last_turn.take(false);
