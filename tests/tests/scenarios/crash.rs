@@ -287,9 +287,10 @@ fn power_losses_take_nothing_that_was_acknowledged() {
             };
             let clients = [client(1), client(2)];
             std::thread::sleep(cut_at);
+            // First, for a host that has ended by itself ends the test here, which then waits for the clients.
+            stop.store(true, Ordering::Relaxed);
             host.kill();
             let _ = import.kill();
-            stop.store(true, Ordering::Relaxed);
             import.wait().unwrap();
             clients
                 .into_iter()
