@@ -1,6 +1,7 @@
 //! Events held to their schemas.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -15,6 +16,8 @@ use crate::core::limits::UnknownTypes;
 const LISTED_MAX: usize = 100;
 /// Characters of a message or a place.
 const TEXT_CHARS_MAX: usize = 300;
+/// Stack of those who call for a check, of the stack that was made for it.
+const CALLERS_BYTES: usize = 8 << 20;
 /// Looks at the data of one append's events. More take seconds; only schemas that multiply themselves need as many.
 const STEPS_MAX: u64 = 30_000_000;
 /// The same, for all violations of one event to be found; after it the first is enough. Each violation takes memory.
@@ -103,6 +106,12 @@ impl fmt::Display for Violation {
     }
 }
 
+/// Does what checks one append after another, on a stack that is deep enough for each of them. Without it each makes a stack
+/// of its own, which takes as long as checking a small event ten times, and is nothing beside the sync of one append.
+pub fn with_deep_stack<T>(work: impl FnOnce() -> T) -> T {
+    stacker::grow(STACK_BYTES + CALLERS_BYTES, work)
+}
+
 impl Schemas {
     /// Holds events to the schemas that count now. An event comes with its stream and its place among that stream's events.
     ///
@@ -149,26 +158,19 @@ impl Set {
             return Ok(());
         }
         // Recursive schemas go as deep as the data.
-        let found = std::thread::scope(|scope| {
-            let checking = std::thread::Builder::new()
-                .name("schemas-check".to_owned())
-                .stack_size(STACK_BYTES)
-                .spawn_scoped(scope, || {
-                    for (stream_id, place, event, schema) in with_schema {
-                        found.event(stream_id, place, event, schema);
-                    }
-                    found
-                });
-            match checking.map(std::thread::ScopedJoinHandle::join) {
-                Ok(Ok(found)) => Ok(found),
-                Ok(Err(_)) => Err(
-                    "the check itself failed, which is a bug; the log of the host has its words".to_owned(),
-                ),
-                Err(error) => Err(format!("the machine gave no thread for the check: {error}")),
-            }
-        });
+        let checked = catch_unwind(AssertUnwindSafe(|| {
+            stacker::maybe_grow(STACK_BYTES, STACK_BYTES + CALLERS_BYTES, move || {
+                for (stream_id, place, event, schema) in with_schema {
+                    found.event(stream_id, place, event, schema);
+                }
+                found
+            })
+        }));
+        let found = checked.map_err(
+            |_| "the check itself failed, by a bug or for want of memory; the log of the host has its words",
+        );
         match found {
-            Err(why) => Err(Violations::Unusable(why)),
+            Err(why) => Err(Violations::Unusable(why.to_owned())),
             Ok(found) if found.total == 0 => Ok(()),
             Ok(found) => Err(Violations::Found {
                 listed: found.listed,

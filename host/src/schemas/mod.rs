@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-pub use check::{Violation, Violations};
+pub use check::{Violation, Violations, with_deep_stack};
 pub use name::file_name;
 pub use set::{Schema, Set};
 

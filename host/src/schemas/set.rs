@@ -17,7 +17,7 @@ use crate::core::limits::UnknownTypes;
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 /// References in all files together. Each is one more step that compiling and checking may go down.
 const REFS_MAX: usize = 6_000;
-/// Stack of the thread that compiles, and of one that checks: deep enough for as many references behind each other, and
+/// Stack of the thread that compiles, and of each check: deep enough for as many references behind each other, and
 /// only as much of it is used as it takes.
 pub(super) const STACK_BYTES: usize = 256 << 20;
 /// Where the files are, as far as references between them are concerned. No other address is ever looked at.

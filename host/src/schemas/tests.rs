@@ -311,6 +311,49 @@ fn schemas_that_come_back_to_themselves_and_deep_data_end() {
 }
 
 #[test]
+fn a_check_says_the_same_on_a_small_stack_and_on_a_deep_one() {
+    let chain: serde_json::Map<String, Value> = (0..500)
+        .map(|n| (format!("d{n}"), json!({"$ref": format!("#/$defs/d{}", n + 1)})))
+        .chain([(
+            "d500".to_owned(),
+            json!({"type": ["object", "integer"], "properties": {"a": {"$ref": "#/$defs/d0"}}}),
+        )])
+        .collect();
+    let place = Place::new(&[
+        (
+            "Tree.1.json",
+            json!({"type": ["object", "integer"], "additionalProperties": {"$ref": "#"}}),
+        ),
+        ("Chain.1.json", json!({"$ref": "#/$defs/d0", "$defs": chain})),
+    ]);
+    let schemas = place.load();
+    assert_eq!(schemas.problems(), Vec::<String>::new());
+    let deep = |inmost: &str| format!("{}{inmost}{}", "{\"a\":".repeat(120), "}".repeat(120));
+    let verdicts = || {
+        ["Tree", "Chain"].map(|name| {
+            ["1", "\"one\""].map(|inmost| {
+                let verdict = check(&schemas, &[event(name, 1, &deep(inmost))]);
+                verdict.map_err(|violations| violations.to_string())
+            })
+        })
+    };
+    // The checker alone would need more than this for them.
+    let on = |work: &(dyn Fn() -> [[Result<(), String>; 2]; 2] + Sync)| {
+        std::thread::scope(|scope| {
+            let small = std::thread::Builder::new().stack_size(128 << 10);
+            small.spawn_scoped(scope, work).unwrap().join().unwrap()
+        })
+    };
+    let small = on(&verdicts);
+    let [tree, chain] = &small;
+    assert_eq!(tree[0], Ok(()));
+    let wrong = tree[1].as_ref().unwrap_err();
+    assert!(wrong.contains("/a/a") && wrong.contains("types"), "{wrong}");
+    assert!(chain[1].is_err(), "{chain:?}");
+    assert_eq!(on(&|| with_deep_stack(verdicts)), small);
+}
+
+#[test]
 fn at_the_start_good_files_count_and_types_of_bad_ones_are_refused() {
     let place = Place::new(&[("A.1.json", json!({"type": "string"}))]);
     place.write("B.1.json", "{\"type\": ");

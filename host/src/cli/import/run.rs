@@ -7,6 +7,7 @@ use super::input::Input;
 use super::resume::{self, Start};
 use crate::core::Position;
 use crate::log::{EventLog, ImportEvent, LogError};
+use crate::schemas::with_deep_stack;
 
 /// Batches that wait while one is written: enough to keep both threads busy, few enough to stay small.
 const BATCHES_WAITING_MAX: usize = 1;
@@ -122,7 +123,7 @@ pub(super) fn run(
     let mut batches = Batches::new(&mut reading.text, start, bounds, check);
     std::thread::scope(|scope| {
         let (give, take) = mpsc::sync_channel::<Result<Batch, Trouble>>(BATCHES_WAITING_MAX);
-        scope.spawn(move || {
+        let read = move || {
             while let Some(next) = batches.next().transpose() {
                 let last = next.is_err();
                 // The writer has gone when the send fails: it failed, or was asked to stop.
@@ -130,7 +131,9 @@ pub(super) fn run(
                     return;
                 }
             }
-        });
+        };
+        // `check` may hold each event to schemas.
+        scope.spawn(|| with_deep_stack(read));
         // The cursor that a run began from stays, so that the input as it was then is still known.
         let mut previous = None;
         while let Ok(next) = take.recv() {
